@@ -1,0 +1,1 @@
+"""Ordered trees over an embedded engine: batches, durability, caches, wake-ups."""

@@ -28,30 +28,30 @@ _FOUR = struct.Struct(">QQQQ")
 class PduId(NamedTuple):
     """A position in a room's timeline. Tuple order is not time order: compare `order()`, or the encoded bytes.
 
-    `count` is the live event's count, or 0 for history before all live events; `back` is 0 for a live event, else the
+    `live` is the live event's count, or 0 for history before all live events; `back` is 0 for a live event, else the
     backfill count n (greater n = earlier).
     """
 
     room: int
-    count: int
+    live: int
     back: int = 0
 
     def order(self) -> tuple[int, int]:
         """Return what sorts as time within the room."""
-        return (self.count, _MAX - self.back if self.back else 0)
+        return (self.live, _MAX - self.back if self.back else 0)
 
     def token(self) -> str:
         """Return the position in the form used in pagination tokens: `n`, `-n` or `count~n`."""
         if not self.back:
-            return str(self.count)
-        return f"{self.count}~{self.back}" if self.count else f"-{self.back}"
+            return str(self.live)
+        return f"{self.live}~{self.back}" if self.live else f"-{self.back}"
 
 
 def _encode_pdu_id(pdu_id: PduId) -> bytes:
     if not pdu_id.back:
-        return _TWO.pack(pdu_id.room, pdu_id.count)
-    if pdu_id.count:
-        return _FOUR.pack(pdu_id.room, pdu_id.count, 0, _MAX - pdu_id.back)
+        return _TWO.pack(pdu_id.room, pdu_id.live)
+    if pdu_id.live:
+        return _FOUR.pack(pdu_id.room, pdu_id.live, 0, _MAX - pdu_id.back)
     return _THREE.pack(pdu_id.room, 0, _MAX - pdu_id.back)
 
 
@@ -161,7 +161,7 @@ class Membership(NamedTuple):
     """A user's membership of a room: since which count, by which event (0 for an invite over federation)."""
 
     membership: str
-    count: int
+    since: int
     event: int
 
 
@@ -169,7 +169,7 @@ def _decode_membership(data: bytes) -> Membership:
     return Membership(data[16:].decode(), U64.decode(data[:8]), U64.decode(data[8:16]))
 
 
-MEMBERSHIP: Codec[Membership] = Codec(lambda m: _TWO.pack(m.count, m.event) + m.membership.encode(), _decode_membership)
+MEMBERSHIP: Codec[Membership] = Codec(lambda m: _TWO.pack(m.since, m.event) + m.membership.encode(), _decode_membership)
 
 
 class MediaMeta(NamedTuple):

@@ -1,0 +1,1 @@
+"""Small tools without a Matrix word; standard library only."""

@@ -1,0 +1,248 @@
+"""A request as handlers see it: percent-decoded path parameters, typed query, parsed body, and who asks.
+
+No type of the HTTP library comes through here.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar, overload
+from urllib.parse import parse_qsl
+
+import orjson
+
+from conduit.protocol.errors import BadJson, InvalidParam, MissingParam, NotJson
+from conduit.protocol.ids import UserId
+
+T = TypeVar("T")
+Json = dict[str, Any]
+
+MAX_INTEGER = 2**53 - 1
+MAX_DEPTH = 100
+"""How deep a body may nest. Events are far flatter, and every later walk over the value may then recurse."""
+
+_DIGITS = re.compile(r"[0-9]{1,400}", re.ASCII)
+# A number of 16 digits or more may exceed 2^53, and one beyond 2^64 would come out of the parser as a float.
+_LONG_NUMBER = re.compile(rb"[0-9]{16}")
+_MAX_PARAMETERS = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Requester:
+    """Who asks. `device_id` is empty where the token belongs to no device (an application service)."""
+
+    user_id: UserId
+    device_id: str
+    token: str
+    is_guest: bool = False
+    is_suspended: bool = False
+    appservice_id: str | None = None
+
+
+class Query:
+    """The query string. Each reader takes the last value of a repeated parameter, `all` gives every one."""
+
+    __slots__ = ("_values",)
+
+    def __init__(self, raw: str) -> None:
+        values: dict[str, list[str]] = {}
+        if raw:
+            try:
+                pairs = parse_qsl(raw, keep_blank_values=True, errors="strict", max_num_fields=_MAX_PARAMETERS)
+            except UnicodeDecodeError as error:
+                raise InvalidParam("The query is not valid UTF-8") from error
+            except ValueError as error:
+                raise InvalidParam("The query has too many parameters") from error
+            for name, value in pairs:
+                values.setdefault(name, []).append(value)
+        self._values = values
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._values
+
+    @overload
+    def text(self, name: str) -> str | None: ...
+    @overload
+    def text(self, name: str, default: T) -> str | T: ...
+    def text(self, name: str, default: Any = None) -> Any:
+        """Return the value of `name`, or `default` if it is absent."""
+        values = self._values.get(name)
+        return values[-1] if values else default
+
+    def required(self, name: str) -> str:
+        """Return the value of `name`, or raise `MissingParam`."""
+        values = self._values.get(name)
+        if not values:
+            raise MissingParam(f"Missing query parameter '{name}'")
+        return values[-1]
+
+    @overload
+    def number(self, name: str, *, low: int = 0, high: int = MAX_INTEGER) -> int | None: ...
+    @overload
+    def number(self, name: str, default: T, *, low: int = 0, high: int = MAX_INTEGER) -> int | T: ...
+    def number(self, name: str, default: Any = None, *, low: int = 0, high: int = MAX_INTEGER) -> Any:
+        """Return an integer of ASCII digits. Above `high` it is clamped; below `low` it raises `InvalidParam`."""
+        values = self._values.get(name)
+        if not values:
+            return default
+        raw = values[-1]
+        if not _DIGITS.fullmatch(raw):
+            raise InvalidParam(f"Query parameter '{name}' must be a non-negative integer")
+        value = int(raw)
+        if value < low:
+            raise InvalidParam(f"Query parameter '{name}' must be at least {low}")
+        return min(value, high)
+
+    def flag(self, name: str, default: bool = False) -> bool:
+        """Return a boolean, which is written `true` or `false` and in no other way."""
+        values = self._values.get(name)
+        if not values:
+            return default
+        value = values[-1]
+        if value == "true":
+            return True
+        if value == "false":
+            return False
+        raise InvalidParam(f"Query parameter '{name}' must be 'true' or 'false'")
+
+    def all(self, name: str) -> list[str]:
+        """Return all values of `name`, in their order."""
+        return list(self._values.get(name, ()))
+
+
+async def _no_stream() -> AsyncIterator[bytes]:
+    return
+    yield b""
+
+
+class Request:
+    """One request. Its body has been read within the limit before the handler runs, unless the route streams it."""
+
+    __slots__ = (
+        "_json",
+        "_query",
+        "_raw_query",
+        "_stream",
+        "body",
+        "charge",
+        "content_length",
+        "headers",
+        "id",
+        "is_local",
+        "method",
+        "params",
+        "path",
+        "remote",
+        "requester",
+    )
+
+    def __init__(
+        self,
+        *,
+        method: str,
+        path: str,
+        raw_query: str = "",
+        params: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
+        remote: str = "",
+        request_id: str = "",
+        is_local: bool = False,
+        requester: Requester | None = None,
+        body: bytes = b"",
+        stream: AsyncIterator[bytes] | None = None,
+        content_length: int | None = None,
+        charge: Callable[..., None] = lambda limit, key=None: None,
+    ) -> None:
+        self.method = method
+        self.path = path
+        """The path as it was sent, still percent-encoded, without the query."""
+        self.params: Mapping[str, str] = params or {}
+        self.headers: Mapping[str, str] = headers or {}
+        """Case-insensitive."""
+        self.remote = remote
+        """The client's address: that of the connection, or what a reverse proxy on this machine says it is."""
+        self.is_local = is_local
+        """Whether the client certainly runs on this machine: a loopback connection for a loopback host, no proxy between."""
+        self.id = request_id
+        self.requester = requester
+        self.body = body
+        self.content_length = content_length
+        """What the client announced for a streamed body, if it did."""
+        self.charge = charge
+        """`req.charge(Limit.LOGIN, key)` takes one from another bucket, raising `LimitExceeded` if it is empty."""
+        self._stream = stream
+        self._raw_query = raw_query
+        self._query: Query | None = None
+        self._json: Any = None
+
+    @property
+    def query(self) -> Query:
+        """The typed query parameters."""
+        query = self._query
+        if query is None:
+            query = self._query = Query(self._raw_query)
+        return query
+
+    @property
+    def user_id(self) -> UserId:
+        """The caller, on a route that requires one."""
+        assert self.requester is not None
+        return self.requester.user_id
+
+    @property
+    def device_id(self) -> str:
+        """The caller's device; empty for an application service without one."""
+        assert self.requester is not None
+        return self.requester.device_id
+
+    def json(self, optional: bool = False) -> Json:
+        """Return the body, a JSON object. With `optional` no body at all is an empty object.
+
+        Raises `NotJson`, or `BadJson` for what is not an object, nests deeper than 100 or holds an integer beyond 2^53.
+        Floats are let through: only events forbid them.
+        """
+        value = self._json
+        if value is None:
+            value = self._json = parse_object(self.body, optional=optional)
+        return value  # type: ignore[no-any-return]
+
+    def stream(self) -> AsyncIterator[bytes]:
+        """Return the body of a route with `stream_body`, piece by piece; raises `TooLarge` beyond the route's limit."""
+        return self._stream if self._stream is not None else _no_stream()
+
+
+def parse_object(body: bytes, *, optional: bool = False) -> Json:
+    """Return the JSON object that `body` holds, guarded as `Request.json` says."""
+    if not body:
+        if optional:
+            return {}
+        raise NotJson("The request has no body; a JSON object is expected")
+    try:
+        value = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise NotJson("The body is not valid JSON") from error
+    if not isinstance(value, dict):
+        raise BadJson("The body must be a JSON object")
+    # Almost no body needs the walk: neither deep nesting nor a huge number fits into few brackets or short digits.
+    if body.count(b"{") + body.count(b"[") > MAX_DEPTH or _LONG_NUMBER.search(body):
+        _check(value)
+    return value
+
+
+def _check(value: Any) -> None:
+    level: list[Any] = [value]
+    for _ in range(MAX_DEPTH + 1):
+        below: list[Any] = []
+        for item in level:
+            children = item.values() if isinstance(item, dict) else item
+            for child in children:
+                if isinstance(child, dict | list):
+                    below.append(child)
+                elif isinstance(child, int | float) and not -MAX_INTEGER <= child <= MAX_INTEGER:
+                    raise BadJson("The body holds a number outside of the range that Matrix allows")
+        if not below:
+            return
+        level = below
+    raise BadJson("The body nests too deeply")

@@ -8,7 +8,7 @@ the batch and becomes common only when it commits.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any, Generic, Protocol, TypeVar
 
 from conduit.database.tree import Sink, Source
@@ -102,12 +102,23 @@ _WEIGH: dict[str, Callable[[Any], int]] = {}
 
 
 class Cached(Generic[K, V]):
-    """A cache of `load(source, key)`. `weigh` estimates the bytes that a value holds; names are unique."""
+    """A cache of `load(source, key)`. `weigh` estimates the bytes that a value holds; names are unique.
 
-    def __init__(self, name: str, *, load: Callable[[Any, K], V], weigh: Callable[[V], int]) -> None:
+    `load_many`, if given, loads several keys in one go for `get_many`; it returns the values in the order of the keys.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        load: Callable[[Any, K], V],
+        weigh: Callable[[V], int],
+        load_many: Callable[[Any, list[K]], Sequence[V]] | None = None,
+    ) -> None:
         _WEIGH[name] = weigh
         self.name = name
         self._load = load
+        self._load_many = load_many
         self._weigh = weigh
 
     def get(self, source: CacheSource, key: K) -> V:
@@ -128,6 +139,39 @@ class Cached(Generic[K, V]):
                 # The load may have seen rows of this batch: common only after the commit.
                 overlay[slot] = value
         return value
+
+    def peek(self, source: CacheSource, key: K) -> V | None:
+        """Return the value for `key` if it is held, else `None`; loads nothing."""
+        slot = (self.name, key)
+        overlay = source.cache_overlay
+        value = overlay[slot] if overlay is not None and slot in overlay else source.cache_pool.get(slot)
+        return None if value is MISSING else value
+
+    def get_many(self, source: CacheSource, keys: Sequence[K]) -> list[V]:
+        """Return the values for `keys` in their order; those that are not held are loaded in one go."""
+        overlay = source.cache_overlay
+        pool = source.cache_pool
+        found: list[Any] = []
+        missing: list[int] = []
+        for index, key in enumerate(keys):
+            slot = (self.name, key)
+            value = overlay[slot] if overlay is not None and slot in overlay else pool.get(slot)
+            if value is MISSING:
+                missing.append(index)
+            found.append(value)
+        if missing:
+            wanted = [keys[index] for index in missing]
+            if self._load_many is not None:
+                loaded = self._load_many(source, wanted)
+            else:
+                loaded = [self._load(source, key) for key in wanted]
+            for index, key, value in zip(missing, wanted, loaded, strict=True):
+                found[index] = value
+                if overlay is None:
+                    pool.put((self.name, key), value, self._weigh(value))
+                else:
+                    overlay[self.name, key] = value
+        return found
 
     def set(self, batch: CacheSink, key: K, value: V) -> None:
         """Let `value` stand for `key`, in this batch at once and for all when it commits."""

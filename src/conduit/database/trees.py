@@ -19,7 +19,6 @@ from conduit.database.codec import (
     JSON,
     NUMBER,
     NUMBERS,
-    POSITION,
     RAW,
     STRING,
     TEXT,
@@ -415,24 +414,31 @@ stagedpdu = Tree(
 )
 relation = Tree(
     "relation",
-    key=row(U64, POSITION),
+    key=row(U64, RAW),
     value=layouts.RELATION,
     ours=True,
-    doc="short event of the target, position -> rel_type, event type, sender, short event",
+    doc="short event of the target (known or not), position of the relating event -> its short event, rel_type, type, sender",
+)
+annotation = Tree(
+    "annotation",
+    key=row(U64, BYTES32, TEXT),
+    value=NUMBER,
+    ours=True,
+    doc="short event of the target, SHA-256 of event type and key, sender -> short event: nobody annotates twice alike",
 )
 thread = Tree(
     "thread",
     key=row(U64, U64),
-    value=layouts.THREE_NUMBERS,
+    value=row(U64, U64, RAW),
     ours=True,
-    doc="short room, short event of the root -> position of the last reply, its short event, number of replies",
+    doc="short room, short event of the root -> number of replies, short event of the last one, its position",
 )
 thread_order = Tree(
     "thread_order",
-    key=row(U64, POSITION),
+    key=layouts.PDU_ID,
     value=NUMBER,
     ours=True,
-    doc="short room, position of the last reply -> short event of the root",
+    doc="position of a thread's last reply -> short event of the root",
 )
 thread_participant = Tree(
     "thread_participant", key=row(U64, TEXT), value=EMPTY, ours=True, doc="short event of the root, user who replied"
@@ -560,6 +566,13 @@ devicelist_outgoing = Tree(
 )
 devicelist_remote = Tree(
     "devicelist_remote", key=one(TEXT), value=JSON, ours=True, doc="remote user -> {stream_id, fresh}"
+)
+onetimekey_order = Tree(
+    "onetimekey_order",
+    key=row(TEXT, TEXT, TEXT, U64),
+    value=STRING,
+    ours=True,
+    doc="user, device, algorithm, count -> key id: one-time keys in the order of their upload",
 )
 fallbackkey = Tree(
     "fallbackkey",

@@ -540,6 +540,13 @@ transaction = Tree(
     ours=True,
     doc="user, device, hash of method, path and transaction id -> time in ms, response",
 )
+transaction_age = Tree(
+    "transaction_age",
+    key=row(U64, TEXT, TEXT, BYTES32),
+    value=EMPTY,
+    ours=True,
+    doc="time in ms, then the key of `transaction`: the rows in the order in which they are swept",
+)
 event_transaction = Tree(
     "event_transaction",
     key=row(U64, U64),

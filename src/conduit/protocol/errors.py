@@ -6,6 +6,8 @@ hint: it is the one which the specification names for the code where an endpoint
 Source: client-server API, "Standard error response" and "Other error codes".
 """
 
+# ruff: noqa: N818 - the classes are named after the specification's codes
+
 from __future__ import annotations
 
 from typing import Any, ClassVar
@@ -271,6 +273,12 @@ class CannotOverwriteMedia(MatrixError):
 
     errcode = "M_CANNOT_OVERWRITE_MEDIA"
     default_status = 409
+
+
+class InvalidSignature(MatrixError):
+    """A signature does not verify."""
+
+    errcode = "M_INVALID_SIGNATURE"
 
 
 class WrongRoomKeysVersion(MatrixError):

@@ -23,8 +23,14 @@ class Setting:
 
     doc: str
     kind: str = ""
-    """`bytes` also takes `10MB`, `seconds` also `30d`; `ip`, `port`, `ranges`, `server`, `url` and `version` are checked as such."""
+    """`bytes` also takes `10MB`, `seconds` also `30d`; `ip`, `ranges`, `server`, `url`, `user` and `log` are checked as such."""
     choices: tuple[str, ...] = ()
+    refused_choices: tuple[tuple[str, str], ...] = ()
+    """Values that one may expect to work, each with the reason why it does not."""
+    low: float = 0
+    """The least number."""
+    high: float = 2**53
+    """The greatest number."""
     example: str = ""
     """A value in TOML for the example file, where the default is none or not what one wants."""
     inert: str = ""
@@ -55,7 +61,7 @@ class Listener:
     """`[[global.listeners]]` (not in Conduit): several addresses; given, they replace `address`, `port` and `[global.tls]`."""
 
     address: str = _setting("Address to listen on.", "127.0.0.1", kind="ip")
-    port: int = _setting("Port to listen on; 0 lets the system choose.", 6167, kind="port")
+    port: int = _setting("Port to listen on; 0 lets the system choose.", 6167, high=65535)
     path: Path | None = _setting("Unix socket to listen on, in place of address and port.", None)
     certs: Path | None = _setting("PEM file with the certificate and its chain; with `key` it turns TLS on.", None)
     key: Path | None = _setting("PEM file with the private key.", None)
@@ -90,7 +96,7 @@ class Turn:
     """`[global.turn]`: the TURN server that clients are told for calls."""
 
     uris: tuple[str, ...] = _setting("URIs of the TURN server.", (), example='["turn:turn.example.org?transport=udp"]')
-    ttl: int = _setting("How long the credentials given to a client hold.", DAY, kind="seconds")
+    ttl: int = _setting("How long the credentials given to a client hold.", DAY, kind="seconds", low=1)
     secret: str | None = _setting("Secret shared with the TURN server, from which credentials are made.", None)
     username: str | None = _setting("Fixed user name, if there is no secret.", None)
     password: str | None = _setting("Fixed password, if there is no secret.", None)
@@ -100,8 +106,8 @@ class Turn:
 class DirectoryStructure:
     """`[global.media.directory_structure]`: how media files spread over folders; an empty table means one flat folder."""
 
-    length: int = _setting("Hex digits in the name of a folder.", 2)
-    depth: int = _setting("Levels of folders; 0 keeps all files in one.", 2)
+    length: int = _setting("Hex digits in the name of a folder.", 2, low=1, high=63)
+    depth: int = _setting("Levels of folders; 0 keeps all files in one.", 2, high=63)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,7 +140,9 @@ _NO_S3 = "media in S3 is not built yet: use the filesystem backend"
 class Media:
     """`[global.media]`: where uploaded files and thumbnails are kept."""
 
-    backend: str = _setting("Where media is kept.", "filesystem", choices=("filesystem",))
+    backend: str = _setting(
+        "Where media is kept.", "filesystem", choices=("filesystem",), refused_choices=(("s3", _NO_S3),)
+    )
     path: Path | None = _setting("Directory of the media; `media` in the database directory by default.", None)
     directory_structure: DirectoryStructure = _setting("How files spread over folders.", DirectoryStructure())
     retention: tuple[Retention, ...] = _setting("When media is deleted by itself.", DEFAULT_RETENTION)
@@ -151,8 +159,8 @@ class Media:
 class Rate:
     """How often something may be done: `burst` times at once, then `per_second` on average."""
 
-    per_second: float = _setting("How often on average.", 1.0, reload=True)
-    burst: int = _setting("How often at once.", 10, reload=True)
+    per_second: float = _setting("How often on average.", 1.0, low=0.0001, reload=True)
+    burst: int = _setting("How often at once.", 10, low=1, reload=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -210,6 +218,8 @@ PRIVATE_RANGES = (
     "ff00::/8",
 )
 
+ROOM_VERSIONS = ("1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "11", "12")
+
 _ONE_BUDGET = "caches are limited by bytes, not entries: use db_cache_capacity_mb"
 
 
@@ -224,7 +234,19 @@ class Config:
         example='"example.org"',
     )
     database_path: Path = _setting("Directory of the database and the media.", example='"/var/lib/matrix-conduit/"')
-    database_backend: str = _setting("How data is stored.", "rocksdb", choices=("rocksdb", "lmdb"))
+    database_backend: str = _setting(
+        "How data is stored.",
+        "rocksdb",
+        choices=("rocksdb", "lmdb"),
+        refused_choices=(
+            (
+                "sqlite",
+                "SQLite is not supported: convert the database to RocksDB with Conduit's own conduit_toolbox first",
+            ),
+            ("persy", "Persy is not supported"),
+            ("heed", "Conduit's LMDB files (heed) are laid out differently: use lmdb with a new directory"),
+        ),
+    )
     durability: str = _setting(
         "When a request is answered (not in Conduit): `fsync` after its data is on disk, `os` once the kernel has it, "
         "so that a power failure can lose the last seconds.",
@@ -234,17 +256,18 @@ class Config:
     db_cache_capacity_mb: float = _setting(
         "Memory for all caches together, the database's own included, in MB; never more than an eighth of the machine's.",
         300.0,
+        low=1,
     )
-    conduit_cache_capacity_modifier: float = _setting("Factor on the server's own part of that memory.", 1.0)
+    conduit_cache_capacity_modifier: float = _setting("Factor on the server's own part of that memory.", 1.0, low=0.01)
     pdu_cache_capacity: int = _setting("Events in memory.", 150_000, inert=_ONE_BUDGET)
-    rocksdb_max_open_files: int = _setting("Files that RocksDB keeps open.", 1000)
+    rocksdb_max_open_files: int = _setting("Files that RocksDB keeps open.", 1000, low=16)
     cleanup_second_interval: int = _setting(
         "Period of SQLite's clean-up.", 60, kind="seconds", inert="there is no SQLite here, and nothing to clean up"
     )
 
     # --- network
     address: str = _setting("Address to listen on.", "127.0.0.1", kind="ip")
-    port: int = _setting("Port to listen on.", 6167, kind="port")
+    port: int = _setting("Port to listen on.", 6167, high=65535)
     tls: Tls | None = _setting("TLS on that port.", None)
     listeners: tuple[Listener, ...] = _setting(
         "Several addresses to listen on, in place of the above (not in Conduit).", ()
@@ -254,7 +277,7 @@ class Config:
         ("127.0.0.0/8", "::1/128"),
         kind="ranges",
     )
-    max_request_size: int = _setting("Largest upload.", 20 * MIB, kind="bytes", example='"20MB"')
+    max_request_size: int = _setting("Largest upload.", 20 * MIB, kind="bytes", low=1024, example='"20MB"')
     well_known: WellKnown = _setting("What /.well-known/matrix/ tells.", WellKnown())
     rate_limits: RateLimits = _setting("How much one user or address may ask for.", RateLimits())
 
@@ -263,9 +286,12 @@ class Config:
     registration_token: str | None = _setting("Token that one must know to make an account.", None, reload=True)
     allow_guest_registration: bool = _setting("Whether guests get accounts (not in Conduit).", False, reload=True)
     enable_lightning_bolt: bool = _setting("Whether new display names get a bolt appended.", True, reload=True)
-    openid_token_ttl: int = _setting("How long an OpenID token holds.", HOUR, kind="seconds")
+    openid_token_ttl: int = _setting("How long an OpenID token holds.", HOUR, kind="seconds", low=1)
     access_token_ttl: int = _setting(
-        "How long the access tokens of clients hold that can refresh them (not in Conduit).", 7 * DAY, kind="seconds"
+        "How long the access tokens of clients hold that can refresh them (not in Conduit).",
+        7 * DAY,
+        kind="seconds",
+        low=60,
     )
     jwt_secret: str | None = _setting("Secret (HS256) of JSON Web Tokens that log in through m.login.token.", None)
     emergency_password: str | None = _setting("Password with which an operator can log in as @conduit.", None)
@@ -276,7 +302,7 @@ class Config:
     )
     allow_encryption: bool = _setting("Whether encrypted events may be sent.", True, reload=True)
     allow_unstable_room_versions: bool = _setting("Whether room versions 3 to 5 may be used for new rooms.", True)
-    default_room_version: str = _setting("Version of new rooms.", "12", kind="version")
+    default_room_version: str = _setting("Version of new rooms.", "12", choices=ROOM_VERSIONS)
 
     # --- federation
     allow_federation: bool = _setting(
@@ -286,7 +312,7 @@ class Config:
         "Servers that are asked for the keys of other servers.", ("matrix.org",), kind="server"
     )
     ignored_keys: tuple[str, ...] = _setting("Signing keys of servers that are never accepted.", (LEAKED_KEY,))
-    max_concurrent_requests: int = _setting("Requests to other servers at a time.", 100)
+    max_concurrent_requests: int = _setting("Requests to other servers at a time.", 100, low=1)
     max_fetch_prev_events: int = _setting("Missing events fetched before one that names them.", 100)
     federation_ca_file: Path | None = _setting(
         "PEM bundle of authorities trusted besides the system's for outgoing TLS (not in Conduit).", None
@@ -297,7 +323,6 @@ class Config:
     proxy: str | None = _setting(
         "Proxy for outgoing requests.",
         None,
-        kind="table",
         refused="there are no outgoing requests yet that could take a proxy",
     )
 

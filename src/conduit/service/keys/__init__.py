@@ -1,0 +1,1 @@
+"""Keys of devices and users, their backups, and messages between devices."""

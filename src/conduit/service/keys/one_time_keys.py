@@ -1,0 +1,127 @@
+"""One-time and fallback keys of local devices.
+
+Every one-time key is handed out at most once, in the order of upload; after the last one the fallback key serves, again and again.
+
+Source: client-server API, "One-time and fallback keys"; POST /keys/upload, POST /keys/claim.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+
+from conduit.database import trees
+from conduit.database.cache import Cached, CacheSource
+from conduit.database.database import Batch
+from conduit.protocol.errors import InvalidParam
+from conduit.protocol.ids import DeviceId, UserId
+
+
+def _load_counts(source: CacheSource, device: tuple[UserId, DeviceId]) -> Mapping[str, int]:
+    counts = {"signed_curve25519": 0}
+    for _, _, quoted in trees.onetimekeyid_onetimekeys.keys(source, device):
+        algorithm = quoted[1:].partition(":")[0]
+        counts[algorithm] = counts.get(algorithm, 0) + 1
+    return counts
+
+
+def _load_unused(source: CacheSource, device: tuple[UserId, DeviceId]) -> list[str]:
+    return [key[2] for key, row in trees.fallbackkey.scan(source, device) if not row["used"]]
+
+
+_counts: Cached[tuple[UserId, DeviceId], Mapping[str, int]] = Cached(
+    "one_time_key_counts", load=_load_counts, weigh=lambda counts: 100 * len(counts)
+)
+_unused: Cached[tuple[UserId, DeviceId], list[str]] = Cached(
+    "unused_fallback_keys", load=_load_unused, weigh=lambda names: 80 * len(names)
+)
+
+
+def counts(source: CacheSource, user_id: UserId, device_id: DeviceId) -> Mapping[str, int]:
+    """Return how many unclaimed one-time keys the device has, by algorithm; `signed_curve25519` is always among them."""
+    return _counts.get(source, (user_id, device_id))
+
+
+def unused_fallback_types(source: CacheSource, user_id: UserId, device_id: DeviceId) -> list[str]:
+    """Return the algorithms of the device's fallback keys that have not been handed out yet."""
+    return _unused.get(source, (user_id, device_id))
+
+
+def upload(batch: Batch, user_id: UserId, device_id: DeviceId, keys: Mapping[str, Any]) -> None:
+    """Add one-time keys. A key that is there already is passed over if it is the same, else `InvalidParam` is raised."""
+    if not keys:
+        return
+    count = batch.next_count()
+    for key_id, key in keys.items():
+        # Conduit writes the key id as a JSON string, with its quotes.
+        row = (user_id, device_id, orjson.dumps(key_id).decode())
+        present = trees.onetimekeyid_onetimekeys.get(batch, row)
+        if present is not None:
+            if present != key:
+                raise InvalidParam(f"A different one-time key {key_id} was uploaded before")
+            continue
+        trees.onetimekeyid_onetimekeys.put(batch, row, key)
+        algorithm = key_id.partition(":")[0]
+        trees.onetimekey_order.put(batch, (user_id, device_id, algorithm, count), key_id)
+        count = batch.next_count()
+    _touched(batch, user_id, device_id)
+
+
+def upload_fallback(batch: Batch, user_id: UserId, device_id: DeviceId, keys: Mapping[str, Any]) -> None:
+    """Set fallback keys, one an algorithm; a former one of the same algorithm is replaced."""
+    if not keys:
+        return
+    algorithms = [key_id.partition(":")[0] for key_id in keys]
+    if len(set(algorithms)) != len(algorithms):
+        raise InvalidParam("There can be only one fallback key per algorithm")
+    for (key_id, key), algorithm in zip(keys.items(), algorithms, strict=True):
+        row = (user_id, device_id, algorithm)
+        present = trees.fallbackkey.get(batch, row)
+        # Uploading the same key again does not make it unused.
+        used = present is not None and present["key_id"] == key_id and present["key"] == key and present["used"]
+        trees.fallbackkey.put(batch, row, {"key_id": key_id, "key": key, "used": used})
+    _unused.forget(batch, (user_id, device_id))
+    batch.wake(("user", user_id))
+
+
+def claim(batch: Batch, user_id: UserId, device_id: DeviceId, algorithm: str) -> dict[str, Any] | None:
+    """Hand out one key of the device as `{"algorithm:id": key}`, or `None` if it has none of that algorithm."""
+    for order, key_id in trees.onetimekey_order.scan(batch, (user_id, device_id, algorithm)):
+        trees.onetimekey_order.delete(batch, order)
+        row = (user_id, device_id, orjson.dumps(key_id).decode())
+        key = trees.onetimekeyid_onetimekeys.get(batch, row)
+        if key is not None:
+            trees.onetimekeyid_onetimekeys.delete(batch, row)
+            _touched(batch, user_id, device_id)
+            return {key_id: key}
+    # Keys that Conduit stored have no order.
+    for row, key in trees.onetimekeyid_onetimekeys.scan(batch, (user_id, device_id), start=f'"{algorithm}:'):
+        if not row[2].startswith(f'"{algorithm}:'):
+            break
+        trees.onetimekeyid_onetimekeys.delete(batch, row)
+        _touched(batch, user_id, device_id)
+        return {orjson.loads(row[2]): key}
+    fallback = trees.fallbackkey.get(batch, (user_id, device_id, algorithm))
+    if fallback is None:
+        return None
+    if not fallback["used"]:
+        trees.fallbackkey.put(batch, (user_id, device_id, algorithm), {**fallback, "used": True})
+        _unused.forget(batch, (user_id, device_id))
+        batch.wake(("user", user_id))
+    return {fallback["key_id"]: fallback["key"]}
+
+
+def delete(batch: Batch, user_id: UserId, device_id: DeviceId) -> None:
+    """Remove all keys of a device that is being deleted."""
+    for tree in (trees.onetimekeyid_onetimekeys, trees.onetimekey_order, trees.fallbackkey):
+        tree.delete_prefix(batch, (user_id, device_id))
+    _counts.forget(batch, (user_id, device_id))
+    _unused.forget(batch, (user_id, device_id))
+
+
+def _touched(batch: Batch, user_id: UserId, device_id: DeviceId) -> None:
+    trees.userid_lastonetimekeyupdate.put(batch, user_id, batch.next_count())
+    _counts.forget(batch, (user_id, device_id))
+    batch.wake(("user", user_id))

@@ -1,0 +1,1 @@
+"""Accounts, devices, tokens, profiles and passwords: facts about the users of this server."""

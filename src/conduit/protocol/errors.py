@@ -6,8 +6,6 @@ hint: it is the one which the specification names for the code where an endpoint
 Source: client-server API, "Standard error response" and "Other error codes".
 """
 
-# ruff: noqa: N818 - the classes are named after the specification's codes
-
 from __future__ import annotations
 
 from typing import Any, ClassVar

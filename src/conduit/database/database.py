@@ -39,7 +39,6 @@ class Database:
 
     def __init__(self, engine: Engine, *, cache_bytes: int = 64 << 20, fsync: bool = True) -> None:
         self.engine = engine
-        self.watch = Watch()
         self.cache_pool = CachePool(cache_bytes)
         self.on_fault: Callable[[BaseException], None] = lambda error: None
         self._fsync = fsync
@@ -55,6 +54,9 @@ class Database:
         stored = engine.get("global", COUNTER_KEY)
         # The counter restarts at what was reserved: nothing between was certainly unused.
         self._count = self._reserved = int.from_bytes(stored, "big") if stored else 0
+        self.start_count = self._count
+        """The count at which this process began. What is not stored (typing, presence) is newer."""
+        self.watch = Watch(lambda: self._count, self._count)
 
     # --- reading ---------------------------------------------------------------------------------------------------
 
@@ -162,6 +164,8 @@ class Database:
         self._reserved = batch.reserved
         self.cache_pool.publish(batch.cache_overlay)
         if batch.wakes:
+            # Noted at once, released when durable: who reads in between sees the news and answers once it is durable.
+            self.watch.note(batch.wakes)
             self._pending_wakes.append(batch.wakes)
         if self._durable < self._applied or batch.wakes:
             self._start_flusher()
@@ -198,7 +202,7 @@ class Database:
         self._durable = applied
         wakes, self._pending_wakes = self._pending_wakes, []
         for keys in wakes:
-            self.watch.wake(keys)
+            self.watch.release(keys)
         waiters, self._durable_waiters = self._durable_waiters, []
         for target, done in waiters:
             if target > applied:

@@ -8,7 +8,7 @@ becomes durable, and only then are the waiters woken. So whatever the waiter did
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable
 from contextlib import AbstractContextManager
 from types import TracebackType
 
@@ -45,17 +45,37 @@ class Waiter(AbstractContextManager["Waiter"]):
 
 
 class Watch:
-    """The register of waiters."""
+    """The register of waiters, and of when each key was last woken.
 
-    def __init__(self) -> None:
+    `count` tells the newest count of the database; `first` is what it was at the start, when everything may have changed.
+    """
+
+    def __init__(self, count: Callable[[], int] = lambda: 0, first: int = 0) -> None:
         self._waiters: dict[WakeKey, set[Waiter]] = {}
+        self._count = count
+        self._first = first
+        self._last: dict[WakeKey, int] = {}
 
     def register(self, keys: Iterable[WakeKey]) -> Waiter:
         """Return a waiter on `keys`; leave its `with` block to end the registration."""
         return Waiter(self, frozenset(keys))
 
+    def last(self, key: WakeKey) -> int:
+        """Return a count after which nothing has touched `key`: who has read everything up to it has missed nothing."""
+        return self._last.get(key, self._first)
+
+    def note(self, keys: Iterable[WakeKey]) -> None:
+        """Remember that `keys` were touched now, at the commit. Their waiters are released once that is durable."""
+        self._last.update(dict.fromkeys(keys, self._count()))
+
     def wake(self, keys: Iterable[WakeKey]) -> None:
-        """Wake everyone who waits on any of `keys`."""
+        """Tell of news that are not stored: note `keys` and release everyone who waits on any of them."""
+        keys = frozenset(keys)
+        self.note(keys)
+        self.release(keys)
+
+    def release(self, keys: Iterable[WakeKey]) -> None:
+        """Let everyone go on who waits on any of `keys`."""
         waiters = self._waiters
         if not waiters:
             return

@@ -167,11 +167,16 @@ class Cached(Generic[K, V]):
                 loaded = [self._load(source, key) for key in wanted]
             for index, key, value in zip(missing, wanted, loaded, strict=True):
                 found[index] = value
-                if overlay is None:
-                    pool.put((self.name, key), value, self._weigh(value))
-                else:
-                    overlay[self.name, key] = value
+                self.fill(source, key, value)
         return found
+
+    def fill(self, source: CacheSource, key: K, value: V) -> None:
+        """Keep a value that was read through `source` by other means than the loader."""
+        overlay = source.cache_overlay
+        if overlay is None:
+            source.cache_pool.put((self.name, key), value, self._weigh(value))
+        else:
+            overlay[self.name, key] = value
 
     def set(self, batch: CacheSink, key: K, value: V) -> None:
         """Let `value` stand for `key`, in this batch at once and for all when it commits."""

@@ -1,0 +1,27 @@
+"""The named locks of deeds, and the order in which they may be taken.
+
+A deed takes a lock around everything between reading what it decides on and the commit, if there is an `await` in between; what needs no `await`
+needs no lock, because code between two awaits runs alone. Order: a user's lock before a room's; never two rooms, never two users.
+After waiting for a lock the deed checks again what it had checked before.
+"""
+
+from __future__ import annotations
+
+from conduit.protocol.ids import RoomId, UserId
+from conduit.utils.keyed_lock import Held, KeyedLock
+
+
+class Locks:
+    """The locks of one homeserver. None is reentrant; waiters are served in order of arrival."""
+
+    def __init__(self) -> None:
+        self._rooms = KeyedLock()
+        self._users = KeyedLock()
+
+    def room(self, room_id: RoomId) -> Held:
+        """Return the lock under which the room's state and leaves change: `async with locks.room(room_id):`."""
+        return self._rooms(room_id)
+
+    def user(self, user_id: UserId) -> Held:
+        """Return the lock under which an account's own facts change."""
+        return self._users(user_id)

@@ -1,0 +1,257 @@
+"""How states are stored: as layers of differences, in Conduit's format.
+
+A state is a set of pairs (short state key, short event), 16 bytes each, and has a number of its own, the short state hash. Its row names the
+number of a parent state and the pairs that are added to and removed from that; a parent of 0 is the empty state. A stack of layers is at most
+`MAX_LAYERS` deep, so a chain of small changes is merged as it grows: the bytes written stay far below a whole state per change.
+
+Pairs are sorted within a layer, so one state key is found by bisection, without unpacking anything. Rows written by
+Conduit are not sorted; they are sorted when they are read.
+"""
+
+from __future__ import annotations
+
+import struct
+from bisect import bisect_left
+from collections.abc import Iterable, Mapping
+from hashlib import sha256
+from itertools import chain
+from typing import NamedTuple
+
+from conduit.database import trees
+from conduit.database.cache import Cached, CacheSource
+from conduit.database.codec import U64
+from conduit.database.database import Batch
+from conduit.database.errors import Corrupt
+from conduit.database.layouts import StateDiff
+
+MAX_LAYERS = 4
+"""How many layers a state consists of at most."""
+_PAIR = 16
+_LINE = 2
+"""Weight of differences for a state that the next one will build on (see `_place`)."""
+_ASIDE = 1_000_000
+"""The same for a state off the room's line: nothing will be based on it."""
+
+
+class Layer(NamedTuple):
+    """One layer of a stack: what it adds to and removes from those below, sorted pairs. `state` is the number it was stored under."""
+
+    state: int
+    added: bytes
+    removed: bytes
+
+
+Stack = tuple[Layer, ...]
+"""The layers of a state, lowest first."""
+
+
+def _sorted_pairs(data: bytes) -> bytes:
+    pairs = [data[at : at + _PAIR] for at in range(0, len(data), _PAIR)]
+    in_order = sorted(pairs)
+    return data if in_order == pairs else b"".join(in_order)
+
+
+def _load_stack(source: CacheSource, state: int) -> Stack:
+    diff = trees.shortstatehash_statediff.get(source, state)
+    if diff is None:
+        raise Corrupt(trees.shortstatehash_statediff.name, U64.encode(state), "a state is missing")
+    layer = Layer(state, _sorted_pairs(diff.added), _sorted_pairs(diff.removed))
+    if not diff.parent:
+        return (layer,)
+    if diff.parent >= state:
+        # A parent is always older; anything else could lead round in a circle.
+        raise Corrupt(trees.shortstatehash_statediff.name, U64.encode(state), "the parent is newer than the state")
+    return (*_STACK.get(source, diff.parent), layer)
+
+
+def _weigh_stack(stack: Stack) -> int:
+    # Lower layers are shared with other stacks; the top one is counted in full.
+    return 200 + len(stack[-1].added) + len(stack[-1].removed) + (len(stack[0].added) >> 2)
+
+
+_STACK: Cached[int, Stack] = Cached("state_stack", load=_load_stack, weigh=_weigh_stack)
+
+
+def _load_ids(source: CacheSource, state: int) -> dict[int, int]:
+    layers = _STACK.get(source, state)
+    if len(layers) > 1:
+        below = _IDS.peek(source, layers[-2].state)
+        if below is not None:
+            return _applied(dict(below), layers[-1])
+    ids: dict[int, int] = {}
+    for layer in layers:
+        _applied(ids, layer)
+    return ids
+
+
+_IDS: Cached[int, dict[int, int]] = Cached("state_ids", load=_load_ids, weigh=lambda ids: 100 + 100 * len(ids))
+
+
+def _unpack(pairs: bytes) -> Iterable[tuple[int, int]]:
+    return struct.iter_unpack(">QQ", pairs)
+
+
+def _applied(ids: dict[int, int], layer: Layer) -> dict[int, int]:
+    for key, _ in _unpack(layer.removed):
+        ids.pop(key, None)
+    ids.update(_unpack(layer.added))
+    return ids
+
+
+def _find(pairs: bytes, key: bytes) -> bytes | None:
+    """Return the pair of `pairs` that begins with the 8 bytes `key`."""
+    index = bisect_left(range(len(pairs) // _PAIR), key, key=lambda at: pairs[at * _PAIR : at * _PAIR + 8])
+    pair = pairs[index * _PAIR : index * _PAIR + _PAIR]
+    return pair if pair.startswith(key) else None
+
+
+def look_up(source: CacheSource, state: int, statekey: int) -> int | None:
+    """Return the short event of a short state key in a state, or `None`; nothing is unpacked. State 0 is empty."""
+    if not state:
+        return None
+    key = U64.encode(statekey)
+    for layer in reversed(_STACK.get(source, state)):
+        pair = _find(layer.added, key)
+        if pair is not None:
+            return U64.decode(pair[8:])
+        if layer.removed and _find(layer.removed, key) is not None:
+            return None
+    return None
+
+
+def ids(source: CacheSource, state: int) -> Mapping[int, int]:
+    """Return a whole state: short state key -> short event. It is shared: do not change it."""
+    return _IDS.get(source, state) if state else {}
+
+
+def diff(source: CacheSource, old: int, new: int) -> tuple[dict[int, int], dict[int, int]]:
+    """Return (what `new` has and `old` has not, what `old` has and `new` has not), each short state key -> short event.
+
+    A key whose event changed is in both. Costs as much as the layers in which the two differ.
+    """
+    if old == new:
+        return {}, {}
+    old_stack = _STACK.get(source, old) if old else ()
+    new_stack = _STACK.get(source, new) if new else ()
+    common = 0
+    for ours, theirs in zip(old_stack, new_stack, strict=False):
+        if ours.state != theirs.state:
+            break
+        common += 1
+    base = old_stack[common - 1].state if common else 0
+    old_changes = _changes(old_stack[common:])
+    new_changes = _changes(new_stack[common:])
+    added: dict[int, int] = {}
+    removed: dict[int, int] = {}
+    for key in {*old_changes, *new_changes}:
+        before = old_changes[key] if key in old_changes else look_up(source, base, key)
+        after = new_changes[key] if key in new_changes else look_up(source, base, key)
+        if before != after:
+            if before is not None:
+                removed[key] = before
+            if after is not None:
+                added[key] = after
+    return added, removed
+
+
+def _changes(layers: Iterable[Layer]) -> dict[int, int | None]:
+    changes: dict[int, int | None] = {}
+    for layer in layers:
+        for key, _ in _unpack(layer.removed):
+            changes[key] = None
+        changes.update(_unpack(layer.added))
+    return changes
+
+
+def with_event(batch: Batch, state: int, statekey: int, event: int) -> int:
+    """Return the number of the state that follows `state` when `event` becomes the event of `statekey`: `state` itself if it is already."""
+    old = look_up(batch, state, statekey)
+    if old == event:
+        return state
+    key = U64.encode(statekey)
+    number = batch.next_count()
+    removed = b"" if old is None else key + U64.encode(old)
+    _place(batch, number, key + U64.encode(event), removed, _stack(batch, state), _LINE)
+    return number
+
+
+def whole(batch: Batch, state: Mapping[int, int], *, near: int = 0) -> int:
+    """Return the number of a state given as a whole (short state key -> short event), stored if it is new.
+
+    Equal states get equal numbers. `near` is a state that it is likely to resemble, 0 if there is none.
+    """
+    pairs = sorted(struct.pack(">QQ", key, event) for key, event in state.items())
+    digest = sha256(b"\xff".join(pairs)).digest()
+    known = trees.statehash_shortstatehash.get(batch, digest)
+    if known is not None:
+        return known
+    number = batch.next_count()
+    trees.statehash_shortstatehash.put(batch, digest, number)
+    stack = _stack(batch, near)
+    if stack:
+        before = dict(ids(batch, near))
+        added = [pair for pair in pairs if before.pop(U64.decode(pair[:8]), None) != U64.decode(pair[8:])]
+        # What is left of `before` is gone; of a changed key, the old pair is taken out too.
+        old = ids(batch, near)
+        changed = ((key, old[key]) for key in (U64.decode(pair[:8]) for pair in added) if key in old)
+        removed = sorted(struct.pack(">QQ", key, event) for key, event in chain(before.items(), changed))
+        _place(batch, number, b"".join(added), b"".join(removed), stack, _LINE)
+    else:
+        _place(batch, number, b"".join(pairs), b"", (), _LINE)
+    return number
+
+
+def _stack(batch: Batch, state: int) -> Stack:
+    return _STACK.get(batch, state) if state else ()
+
+
+def _place(batch: Batch, number: int, added: bytes, removed: bytes, stack: Stack, weight: int) -> None:
+    """Store a state as a difference to `stack`, merged downwards while the stack is too deep or the difference too large."""
+    while stack:
+        size = (len(added) + len(removed)) // _PAIR
+        top = stack[-1]
+        top_size = (len(top.added) + len(top.removed)) // _PAIR
+        if len(stack) < MAX_LAYERS and size * size < 2 * weight * top_size:
+            break
+        added, removed = _merged(top, added, removed)
+        stack = stack[:-1]
+        weight = max((len(added) + len(removed)) // _PAIR, 1)
+    parent = stack[-1].state if stack else 0
+    if not stack:
+        removed = b""
+    trees.shortstatehash_statediff.put(batch, number, StateDiff(parent, added, removed))
+    _STACK.set(batch, number, (*stack, Layer(number, added, removed)))
+
+
+def _merged(top: Layer, added: bytes, removed: bytes) -> tuple[bytes, bytes]:
+    """Return (added, removed) of one layer that does what `top` and then the difference do."""
+    below_added, below_removed = top.added, top.removed
+    for at in range(0, len(removed), _PAIR):
+        pair = removed[at : at + _PAIR]
+        cancelled = _without(below_added, pair)
+        if cancelled is None:
+            below_removed = _with(below_removed, pair)
+        else:
+            below_added = cancelled
+    for at in range(0, len(added), _PAIR):
+        pair = added[at : at + _PAIR]
+        cancelled = _without(below_removed, pair)
+        if cancelled is None:
+            below_added = _with(below_added, pair)
+        else:
+            below_removed = cancelled
+    return below_added, below_removed
+
+
+def _index(pairs: bytes, pair: bytes) -> int:
+    return _PAIR * bisect_left(range(len(pairs) // _PAIR), pair, key=lambda at: pairs[at * _PAIR : at * _PAIR + _PAIR])
+
+
+def _with(pairs: bytes, pair: bytes) -> bytes:
+    at = _index(pairs, pair)
+    return pairs[:at] + pair + pairs[at:]
+
+
+def _without(pairs: bytes, pair: bytes) -> bytes | None:
+    at = _index(pairs, pair)
+    return pairs[:at] + pairs[at + _PAIR :] if pairs[at : at + _PAIR] == pair else None

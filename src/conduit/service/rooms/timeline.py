@@ -1,0 +1,231 @@
+"""Events and their places: reading one by its id, and a room's timeline in order.
+
+An event has a place in its room's timeline (`PduId`), or none: then it is an outlier, known because state or authorisation needs it.
+What is read here is always what may be shown: a redacted event comes pruned, a rejected one not at all.
+
+    position            stands for
+    room, n             live event, in the order of arrival
+    room, 0, n          history before all live events; greater n = earlier
+    room, c, n          history filled in later, right after live event c; greater n = earlier
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import orjson
+
+from conduit.database import trees
+from conduit.database.cache import Cached, CacheSource
+from conduit.database.database import Batch
+from conduit.database.errors import Corrupt
+from conduit.database.layouts import REJECTED, EventMeta, PduId
+from conduit.protocol.ids import EventId, RoomId
+from conduit.protocol.pdu import Event
+from conduit.protocol.room_versions import RoomVersion, version_of_create
+from conduit.service.rooms import short_ids, versions
+
+
+def _version_for(source: CacheSource, event_id: EventId, data: bytes) -> RoomVersion:
+    pdu = orjson.loads(data)
+    if pdu["type"] == "m.room.create":
+        return version_of_create(pdu["content"])
+    return versions.version_of(source, pdu["room_id"])
+
+
+def _decode(source: CacheSource, event_id: EventId, data: bytes, version: RoomVersion) -> Event:
+    try:
+        event = Event.from_stored(data, version)
+    except (ValueError, KeyError, TypeError) as error:
+        raise Corrupt(trees.pduid_pdu.name, event_id.encode(), f"not an event: {error!r}") from error
+    return event.redacted() if trees.redacted.has(source, event.event_id) else event
+
+
+def _load(source: CacheSource, event_id: EventId) -> Event | None:
+    position = trees.eventid_pduid.get(source, event_id)
+    if position is not None:
+        data = trees.pduid_pdu.get(source, position)
+        if data is None:
+            raise Corrupt(trees.eventid_pduid.name, event_id.encode(), "the event is not at its position")
+        return _decode(source, event_id, data, versions.version_of(source, short_ids.room_of(source, position.room)))
+    data = trees.eventid_outlierpdu.get(source, event_id)
+    if data is None:
+        return None
+    known = meta(source, event_id)
+    if known is not None and known.status == REJECTED:
+        return None
+    return _decode(source, event_id, data, _version_for(source, event_id, data))
+
+
+def _load_many(source: CacheSource, event_ids: list[EventId]) -> list[Event | None]:
+    positions = trees.eventid_pduid.get_many(source, event_ids)
+    placed = [position for position in positions if position is not None]
+    rows = iter(trees.pduid_pdu.get_many(source, placed))
+    found: list[Event | None] = []
+    for event_id, position in zip(event_ids, positions, strict=True):
+        data = next(rows) if position is not None else None
+        if position is None or data is None:
+            found.append(_load(source, event_id))
+        else:
+            version = versions.version_of(source, short_ids.room_of(source, position.room))
+            found.append(_decode(source, event_id, data, version))
+    return found
+
+
+def _weigh(event: Event | None) -> int:
+    return 100 if event is None else 1600 + 2 * len(orjson.dumps(event.content))
+
+
+_EVENT: Cached[EventId, Event | None] = Cached("event", load=_load, weigh=_weigh, load_many=_load_many)
+_AT: Cached[PduId, EventId | None] = Cached("event_at", load=lambda source, position: None, weigh=lambda event_id: 200)
+"""Which event is at a position, so that a scan finds events that are decoded already; filled by scans and appends."""
+
+
+def event(source: CacheSource, event_id: EventId) -> Event | None:
+    """Return an event, pruned if it is redacted; `None` if it is unknown or was rejected."""
+    return _EVENT.get(source, event_id)
+
+
+def events(source: CacheSource, event_ids: Sequence[EventId]) -> list[Event]:
+    """Return those of the events that are known and were not rejected, in the order of their ids."""
+    return [found for found in _EVENT.get_many(source, event_ids) if found is not None]
+
+
+def is_redacted(source: CacheSource, event_id: EventId) -> bool:
+    """Tell whether a valid redaction applies to the event."""
+    return trees.redacted.has(source, event_id)
+
+
+def redaction_of(source: CacheSource, event_id: EventId) -> Event | None:
+    """Return the redaction that applies to an event, or `None`."""
+    redaction = trees.redacted.get(source, event_id)
+    return None if redaction is None else event(source, EventId(redaction))
+
+
+def unredacted(source: CacheSource, event_id: EventId) -> Event | None:
+    """Return an event as it was sent, whether it has been redacted or not: for administration and other servers only."""
+    known = event(source, event_id)
+    if known is None or not is_redacted(source, event_id):
+        return known
+    data = versions.stored_event(source, event_id)
+    return None if data is None else Event.from_stored(data, known.version)
+
+
+def meta(source: CacheSource, event_id: EventId) -> EventMeta | None:
+    """Return what is known of an event without reading it (status, room, depth, auth events), or `None`."""
+    short = short_ids.short_event(source, event_id)
+    return None if short is None else trees.shorteventid_meta.get(source, short)
+
+
+def position(source: CacheSource, event_id: EventId) -> PduId | None:
+    """Return the event's place in its room's timeline; `None` for an outlier or an unknown event."""
+    return trees.eventid_pduid.get(source, event_id)
+
+
+def event_at(source: CacheSource, place: PduId) -> Event | None:
+    """Return the event at a position, or `None`."""
+    data = trees.pduid_pdu.get(source, place)
+    return None if data is None else _at(source, place, data)
+
+
+def scan(
+    source: CacheSource,
+    room_id: RoomId,
+    *,
+    after: PduId | None = None,
+    before: PduId | None = None,
+    reverse: bool = False,
+) -> Iterator[tuple[PduId, Event]]:
+    """Return the events of a room's timeline with their positions, oldest first or newest first; both bounds are exclusive.
+
+    Lazy, and as of its first step: exhaust or close it soon, and await nothing in between.
+    """
+    room = short_ids.short_room(source, room_id)
+    if room is None:
+        return
+    for place, data in trees.pduid_pdu.scan(source, (room,), after=after, before=before, reverse=reverse):
+        yield place, _at(source, place, data)
+
+
+def positions(
+    source: CacheSource,
+    room_id: RoomId,
+    *,
+    after: PduId | None = None,
+    before: PduId | None = None,
+    reverse: bool = False,
+) -> Iterator[PduId]:
+    """Return the positions that `scan` would, without the events."""
+    room = short_ids.short_room(source, room_id)
+    if room is not None:
+        yield from trees.pduid_pdu.keys(source, (room,), after=after, before=before, reverse=reverse)
+
+
+def _at(source: CacheSource, place: PduId, data: bytes) -> Event:
+    event_id = _AT.peek(source, place)
+    if event_id is None:
+        event_id = orjson.loads(data)["event_id"]
+        _AT.fill(source, place, event_id)
+    found = _EVENT.peek(source, event_id)
+    if found is None:
+        found = _decode(source, event_id, data, versions.version_of(source, short_ids.room_of(source, place.room)))
+        _EVENT.fill(source, event_id, found)
+    return found
+
+
+def _load_last(source: CacheSource, room: int) -> PduId | None:
+    return next(trees.pduid_pdu.keys(source, (room,), reverse=True), None)
+
+
+_LAST: Cached[int, PduId | None] = Cached("last_position", load=_load_last, weigh=lambda place: 200)
+
+
+def last_position(source: CacheSource, room_id: RoomId) -> PduId | None:
+    """Return the position of a room's newest event, or `None` for a room without timeline."""
+    room = short_ids.short_room(source, room_id)
+    return None if room is None else _LAST.get(source, room)
+
+
+def first_position(source: CacheSource, room_id: RoomId) -> PduId | None:
+    """Return the position of the oldest event that is held of a room, or `None`."""
+    return next(positions(source, room_id), None)
+
+
+def transaction_of(source: CacheSource, event_id: EventId) -> tuple[str, str, str] | None:
+    """Return (user, device, transaction id) under which a local device sent the event, if that is remembered."""
+    short = short_ids.short_event(source, event_id)
+    known = None if short is None else trees.shorteventid_meta.get(source, short)
+    if short is None or known is None:
+        return None
+    return trees.event_transaction.get(source, (known.room, short))
+
+
+# --- writing -------------------------------------------------------------------------------------------------------
+
+
+def append(batch: Batch, event: Event, room: int, short: int, facts: EventMeta, place: PduId) -> None:
+    """Put an accepted event at a position of its room's timeline. Its short ids exist, and it has passed every check."""
+    trees.pduid_pdu.put(batch, place, event.stored())
+    trees.eventid_pduid.put(batch, event.event_id, place)
+    trees.shorteventid_meta.put(batch, short, facts)
+    trees.room_events.put(batch, (room, short), True)
+    _EVENT.set(batch, event.event_id, event)
+    _AT.set(batch, place, event.event_id)
+    newest = _LAST.peek(batch, room)
+    if newest is None:
+        _LAST.forget(batch, room)
+    elif place.order() > newest.order():
+        _LAST.set(batch, room, place)
+
+
+def put_outlier(batch: Batch, event: Event, room: int, short: int, facts: EventMeta) -> None:
+    """Keep an event outside of the timeline; `facts.status` says as what."""
+    trees.eventid_outlierpdu.put(batch, event.event_id, event.stored())
+    trees.shorteventid_meta.put(batch, short, facts)
+    trees.room_events.put(batch, (room, short), True)
+    _EVENT.forget(batch, event.event_id)
+
+
+def forget_cached(batch: Batch, event_id: EventId) -> None:
+    """Let the event be read anew: it was redacted, or its status has changed."""
+    _EVENT.forget(batch, event_id)

@@ -1,0 +1,1 @@
+"""Push rules: the predefined table, conditions, and a user's ruleset."""

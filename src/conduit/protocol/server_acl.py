@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from conduit.protocol.globs import Glob
+from conduit.protocol.glob import Glob
 
 _PORT = re.compile(r":[0-9]+\Z", re.ASCII)
 _IPV4 = re.compile(r"[0-9]{1,3}(?:\.[0-9]{1,3}){3}", re.ASCII)
@@ -42,4 +42,4 @@ class ServerAcl:
 
 def _globs(entries: Any) -> tuple[Glob, ...]:
     patterns = entries if isinstance(entries, list) else []
-    return tuple(Glob(pattern.lower()) for pattern in patterns if isinstance(pattern, str))
+    return tuple(Glob(pattern) for pattern in patterns if isinstance(pattern, str))

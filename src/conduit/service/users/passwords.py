@@ -14,6 +14,7 @@ import argon2
 from argon2.exceptions import InvalidHashError, VerificationError, VerifyMismatchError
 
 from conduit.protocol.errors import InvalidParam, LimitExceeded, WeakPassword
+from conduit.service.users.attempts import Attempts
 
 T = TypeVar("T")
 
@@ -26,11 +27,12 @@ MAX_WAITING = 64
 
 
 class Hasher:
-    """The pool that hashes and verifies."""
+    """The pool that hashes and verifies, and the count of failed attempts."""
 
     def __init__(self, *, threads: int = 2, time_cost: int = TIME_COST, memory_kib: int = MEMORY_KIB) -> None:
         self._argon2 = argon2.PasswordHasher(time_cost=time_cost, memory_cost=memory_kib, parallelism=1)
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="password")
+        self.attempts = Attempts()
         self._waiting = 0
         self._decoy: str | None = None
 

@@ -235,7 +235,8 @@ def _read_field(item: Field, value: Any, parent: Any, path: str, report: _Report
         result = _fit(item, value, default, here, report)
     except Unfit as unfit:
         shown = value if not isinstance(value, str) else f'"{value}"'
-        report.faults.append(f"{report.name(here)}: expected {unfit}; not {str(shown)[:80]}")
+        why = f"; {unfit.why}" if unfit.why else ""
+        report.faults.append(f"{report.name(here)}: expected {unfit}, not {str(shown)[:80]}{why}")
         return default
     if setting.inert and result != item.default:
         report.warnings.append(f"{report.name(here)}: has no effect: {setting.inert}")

@@ -145,7 +145,10 @@ class Media:
     )
     path: Path | None = _setting("Directory of the media; `media` in the database directory by default.", None)
     directory_structure: DirectoryStructure = _setting("How files spread over folders.", DirectoryStructure())
-    retention: tuple[Retention, ...] = _setting("When media is deleted by itself.", DEFAULT_RETENTION)
+    retention: tuple[Retention, ...] = _setting(
+        "When media is deleted by itself; by default thumbnails and other servers' media that nobody has fetched for 30 days.",
+        DEFAULT_RETENTION,
+    )
     endpoint: str | None = _setting("S3: URL of the service.", None, refused=_NO_S3)
     bucket: str | None = _setting("S3: name of the bucket.", None, refused=_NO_S3)
     region: str | None = _setting("S3: region.", None, refused=_NO_S3)
@@ -159,8 +162,8 @@ class Media:
 class Rate:
     """How often something may be done: `burst` times at once, then `per_second` on average."""
 
-    per_second: float = _setting("How often on average.", 1.0, low=0.0001, reload=True)
-    burst: int = _setting("How often at once.", 10, low=1, reload=True)
+    per_second: float = _setting("How often on average.", 1.0, low=0.0001)
+    burst: int = _setting("How often at once.", 10, low=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -170,7 +173,7 @@ class RateLimits:
     Each class is a table of its own, as `[global.rate_limits.message]`.
     """
 
-    enabled: bool = _setting("Whether requests are limited at all.", True, reload=True)
+    enabled: bool = _setting("Whether requests are limited at all.", True)
     message: Rate = _setting("Sending messages and state, redacting.", Rate(per_second=10, burst=50))
     chatty: Rate = _setting(
         "Typing notices, receipts, presence, account data, to-device messages, keys.", Rate(per_second=25, burst=150)
@@ -279,7 +282,7 @@ class Config:
     )
     max_request_size: int = _setting("Largest upload.", 20 * MIB, kind="bytes", low=1024, example='"20MB"')
     well_known: WellKnown = _setting("What /.well-known/matrix/ tells.", WellKnown())
-    rate_limits: RateLimits = _setting("How much one user or address may ask for.", RateLimits())
+    rate_limits: RateLimits = _setting("How much one user or address may ask for.", RateLimits(), reload=True)
 
     # --- accounts
     allow_registration: bool = _setting("Whether people can make accounts themselves.", False, reload=True)

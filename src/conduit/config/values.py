@@ -29,7 +29,11 @@ _SECONDS = {
 
 
 class Unfit(Exception):
-    """A value is not what its setting takes; the message says what is."""
+    """A value is not what its setting takes; the message says what is, `why` the reason if there is one to tell."""
+
+    def __init__(self, expected: str, why: str = "") -> None:
+        super().__init__(expected)
+        self.why = why
 
 
 def size(value: object) -> int:
@@ -122,7 +126,7 @@ def text(value: object, setting: Setting) -> str:
     if setting.choices and value not in setting.choices:
         for name, reason in setting.refused_choices:
             if value == name:
-                raise Unfit(f"{_one_of(setting)}; {reason}")
+                raise Unfit(_one_of(setting), reason)
         raise Unfit(_one_of(setting))
     if not value.strip():
         raise Unfit("a text that is not empty")

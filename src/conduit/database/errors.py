@@ -24,5 +24,21 @@ class CannotOpen(DatabaseError):
     """The directory cannot be opened as a database; the message is for the operator, and nothing was changed."""
 
 
+class Locked(CannotOpen):
+    """Another process has the directory open."""
+
+
+class TooNew(CannotOpen):
+    """A newer version of this server, or of Conduit, has written the directory."""
+
+
+class Foreign(CannotOpen):
+    """The directory holds a database of the other backend, of another server name, or something else altogether."""
+
+
+class Damaged(CannotOpen):
+    """The files are not whole; only a backup helps."""
+
+
 class KeyTooLong(DatabaseError):
     """A key exceeds `MAX_KEY_BYTES`; the door should have refused its parts."""

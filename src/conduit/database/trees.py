@@ -505,6 +505,14 @@ notification = Tree(
     doc="user, count -> notification for /notifications: actions, room, event, profile tag",
 )
 
+accountdata_stream = Tree(
+    "accountdata_stream",
+    key=row(TEXT, U64),
+    value=row(TEXT, TEXT),
+    ours=True,
+    doc="user, count -> room or empty, type of the account data set then; one row an item",
+)
+
 # === Ours: accounts ================================================================================================
 account = Tree(
     "account",

@@ -14,7 +14,7 @@ from conduit.database.database import Batch
 from conduit.protocol.errors import Forbidden
 from conduit.protocol.ids import DeviceId, UserId
 from conduit.service.keys import device_lists
-from conduit.service.users import devices
+from conduit.service.users import accounts, devices
 
 
 def upload(batch: Batch, user_id: UserId, device_id: DeviceId, keys: dict[str, Any]) -> None:
@@ -90,7 +90,7 @@ def query(
     for user_id, device_ids in wanted.items():
         found: dict[str, Any] = {}
         shown = frozenset((requester, user_id))
-        for device in devices.list(source, user_id):
+        for device in devices.list_all(source, user_id):
             device_id = device["device_id"]
             if device_ids and device_id not in device_ids:
                 continue
@@ -101,7 +101,7 @@ def query(
             if device.get("display_name"):
                 keys["unsigned"] = {"device_display_name": device["display_name"]}
             found[device_id] = keys
-        if devices.exists_user(source, user_id):
+        if accounts.exists(source, user_id):
             answer["device_keys"][user_id] = found
         for usage in ("master", "self_signing", "user_signing"):
             if usage == "user_signing" and user_id != requester:

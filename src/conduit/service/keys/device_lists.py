@@ -8,18 +8,18 @@ from __future__ import annotations
 from conduit.database import trees
 from conduit.database.cache import CacheSource
 from conduit.database.database import Batch
-from conduit.protocol.ids import UserId
+from conduit.protocol.ids import UserId, server_name_of
 from conduit.service.rooms import members
 from conduit.service.users import devices
 
 
 def record_change(batch: Batch, user_id: UserId) -> None:
-    """Tell everybody who shares a room with the user, and the user's own devices, that devices or keys have changed."""
+    """Tell everybody who shares a room with a local user, and the user's own devices, that devices or keys have changed."""
     devices.changed(batch, user_id)
-    wake = {("user", user_id)}
+    batch.wake(("user", user_id))
     for room_id in members.rooms(batch, user_id):
-        wake.update(("user", member) for member in members.joined_local(batch, room_id))
-    batch.wake_many(wake)
+        for keys in members.wake_keys(batch, room_id, server_name_of(user_id)):
+            batch.wake_many(keys)
 
 
 def record_private_change(batch: Batch, observer: UserId, user_id: UserId) -> None:

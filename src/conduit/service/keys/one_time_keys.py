@@ -97,12 +97,12 @@ def claim(batch: Batch, user_id: UserId, device_id: DeviceId, algorithm: str) ->
             _touched(batch, user_id, device_id)
             return {key_id: key}
     # Keys that Conduit stored have no order.
-    for row, key in trees.onetimekeyid_onetimekeys.scan(batch, (user_id, device_id), start=f'"{algorithm}:'):
-        if not row[2].startswith(f'"{algorithm}:'):
-            break
-        trees.onetimekeyid_onetimekeys.delete(batch, row)
+    quoted = f'"{algorithm}:'
+    unordered = next(trees.onetimekeyid_onetimekeys.scan(batch, (user_id, device_id), start=quoted), None)
+    if unordered is not None and unordered[0][2].startswith(quoted):
+        trees.onetimekeyid_onetimekeys.delete(batch, unordered[0])
         _touched(batch, user_id, device_id)
-        return {orjson.loads(row[2]): key}
+        return {orjson.loads(unordered[0][2]): unordered[1]}
     fallback = trees.fallbackkey.get(batch, (user_id, device_id, algorithm))
     if fallback is None:
         return None

@@ -22,7 +22,7 @@ def deliver(
     batch: Batch, sender: UserId, event_type: str, user_id: UserId, contents: Mapping[str, Mapping[str, Any]]
 ) -> None:
     """Queue a message for devices of one local user; `*` stands for all of them, unknown devices are passed over."""
-    own = [device["device_id"] for device in devices.list(batch, user_id)]
+    own = devices.ids(batch, user_id)
     for wanted, content in contents.items():
         targets: Iterable[str] = own if wanted == "*" else (device for device in own if device == wanted)
         for device_id in targets:

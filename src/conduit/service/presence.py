@@ -1,0 +1,146 @@
+"""Who is online. Kept in memory: after a restart everybody is offline until heard of.
+
+A user is online while a device syncs or acts, unavailable when idle for `IDLE_MS` or when a client says so, and offline when
+nothing was heard for `OFFLINE_MS`. Each change that others see draws a count.
+
+Source: client-server API, "Presence".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from typing import Any
+
+from conduit.database.database import Database
+from conduit.protocol.ids import UserId
+from conduit.utils.clock import Clock
+
+IDLE_MS = 5 * 60 * 1000
+OFFLINE_MS = 60 * 1000
+ACTIVE_MS = 60 * 1000
+"""Somebody who acted within this time is `currently_active`, and a further act tells nobody anything new."""
+CHECK_SECONDS = 10.0
+
+STATES = ("online", "unavailable", "offline")
+
+Audience = Callable[[UserId], Iterable[AbstractSet[Hashable]]]
+"""The wake keys of those who share a room with a user, and the user's own."""
+
+
+@dataclass(slots=True)
+class _State:
+    presence: str = "offline"
+    status_msg: str | None = None
+    last_active_ms: int = 0
+    heard_ms: int = 0
+    count: int = 0
+    syncing: int = 0
+
+
+class Presence:
+    """The presence of all users known since the start. `run` is the task that lets it decay."""
+
+    def __init__(self, *, db: Database, clock: Clock, audience: Audience, enabled: bool = True) -> None:
+        self._db = db
+        self._clock = clock
+        self._audience = audience
+        self._enabled = enabled
+        self._states: dict[UserId, _State] = {}
+
+    def set(self, user_id: UserId, presence: str, status_msg: str | None) -> None:
+        """Set what a client says: one of `STATES`, with the status message that replaces the former (`None` removes it)."""
+        state = self._states.setdefault(user_id, _State())
+        now = self._clock.now_ms()
+        state.heard_ms = now
+        if presence == "online":
+            state.last_active_ms = now
+        if (state.presence, state.status_msg) == (presence, status_msg):
+            return
+        state.presence, state.status_msg = presence, status_msg
+        self._tell(user_id, state)
+
+    def active(self, user_id: UserId) -> None:
+        """Note that the user has done something: sent, read, typed."""
+        if not self._enabled:
+            return
+        state = self._states.setdefault(user_id, _State())
+        now = self._clock.now_ms()
+        was_active = now - state.last_active_ms < ACTIVE_MS
+        state.last_active_ms = state.heard_ms = now
+        if state.presence != "online" or not was_active:
+            state.presence = "online"
+            self._tell(user_id, state)
+
+    def sync_begins(self, user_id: UserId, presence: str) -> None:
+        """Note that a device has begun a /sync with that `set_presence`; `offline` leaves everything as it is."""
+        if not self._enabled or presence == "offline":
+            return
+        state = self._states.setdefault(user_id, _State())
+        state.syncing += 1
+        now = self._clock.now_ms()
+        state.heard_ms = now
+        if presence == "online" and state.presence == "offline":
+            state.last_active_ms = now
+        if state.presence == presence or (presence == "unavailable" and state.presence == "online"):
+            return
+        if presence == "online" and state.presence == "unavailable" and now - state.last_active_ms >= IDLE_MS:
+            return  # syncing alone does not end idleness
+        state.presence = presence
+        self._tell(user_id, state)
+
+    def sync_ends(self, user_id: UserId, presence: str) -> None:
+        """Note that this /sync is over; another must begin within `OFFLINE_MS`."""
+        state = self._states.get(user_id)
+        if self._enabled and presence != "offline" and state is not None:
+            state.syncing = max(0, state.syncing - 1)
+            state.heard_ms = self._clock.now_ms()
+
+    def get(self, user_id: UserId) -> dict[str, Any] | None:
+        """Return the content of the user's `m.presence` event, or `None` if nothing is known."""
+        state = self._states.get(user_id)
+        return None if state is None or not state.count else self._content(state)
+
+    def changes(self, since: int, upto: int) -> dict[UserId, dict[str, Any]]:
+        """Return the users whose presence changed in (since, upto], with the content of their `m.presence` events."""
+        return {user_id: self._content(state) for user_id, state in self._states.items() if since < state.count <= upto}
+
+    def forget(self, user_id: UserId) -> None:
+        """Forget a user whose account is gone."""
+        self._states.pop(user_id, None)
+
+    async def run(self) -> None:
+        """Let presence decay. Runs until cancelled."""
+        while True:
+            await self._clock.sleep(CHECK_SECONDS)
+            now = self._clock.now_ms()
+            for user_id, state in list(self._states.items()):
+                self._decay(user_id, state, now)
+
+    def _decay(self, user_id: UserId, state: _State, now: int) -> None:
+        if state.presence == "offline":
+            return
+        if not state.syncing and now - state.heard_ms >= OFFLINE_MS:
+            state.presence = "offline"
+        elif state.presence == "online" and now - state.last_active_ms >= IDLE_MS:
+            state.presence = "unavailable"
+        else:
+            return
+        self._tell(user_id, state)
+
+    def _content(self, state: _State) -> dict[str, Any]:
+        now = self._clock.now_ms()
+        content: dict[str, Any] = {"presence": state.presence}
+        if state.last_active_ms:
+            content["last_active_ago"] = max(0, now - state.last_active_ms)
+        if state.presence == "online":
+            content["currently_active"] = now - state.last_active_ms < ACTIVE_MS
+        if state.status_msg is not None:
+            content["status_msg"] = state.status_msg
+        return content
+
+    def _tell(self, user_id: UserId, state: _State) -> None:
+        state.count = self._db.next_count()
+        for keys in self._audience(user_id):
+            self._db.watch.wake(keys)

@@ -7,38 +7,25 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncIterator, Callable, Mapping
-from dataclasses import dataclass
 from typing import Any, TypeVar, overload
 from urllib.parse import parse_qsl
 
 import orjson
 
+from conduit.protocol.canonical_json import MAX_DEPTH, MAX_INTEGER
 from conduit.protocol.errors import BadJson, InvalidParam, MissingParam, NotJson
 from conduit.protocol.ids import UserId
+from conduit.service.users.requester import Requester
+
+__all__ = ["Json", "Query", "Request", "Requester", "parse_object"]
 
 T = TypeVar("T")
 Json = dict[str, Any]
 
-MAX_INTEGER = 2**53 - 1
-MAX_DEPTH = 100
-"""How deep a body may nest. Events are far flatter, and every later walk over the value may then recurse."""
-
 _DIGITS = re.compile(r"[0-9]{1,400}", re.ASCII)
-# A number of 16 digits or more may exceed 2^53, and one beyond 2^64 would come out of the parser as a float.
+# An integer of 16 digits or more may exceed 2^53. (Beyond 2^64 the parser makes a float of it.)
 _LONG_NUMBER = re.compile(rb"[0-9]{16}")
 _MAX_PARAMETERS = 200
-
-
-@dataclass(frozen=True, slots=True)
-class Requester:
-    """Who asks. `device_id` is empty where the token belongs to no device (an application service)."""
-
-    user_id: UserId
-    device_id: str
-    token: str
-    is_guest: bool = False
-    is_suspended: bool = False
-    appservice_id: str | None = None
 
 
 class Query:
@@ -151,8 +138,6 @@ class Request:
         is_local: bool = False,
         requester: Requester | None = None,
         body: bytes = b"",
-        stream: AsyncIterator[bytes] | None = None,
-        content_length: int | None = None,
         charge: Callable[..., None] = lambda limit, key=None: None,
     ) -> None:
         self.method = method
@@ -168,11 +153,11 @@ class Request:
         self.id = request_id
         self.requester = requester
         self.body = body
-        self.content_length = content_length
+        self.content_length: int | None = None
         """What the client announced for a streamed body, if it did."""
         self.charge = charge
         """`req.charge(Limit.LOGIN, key)` takes one from another bucket, raising `LimitExceeded` if it is empty."""
-        self._stream = stream
+        self._stream: AsyncIterator[bytes] | None = None
         self._raw_query = raw_query
         self._query: Query | None = None
         self._json: Any = None
@@ -200,13 +185,17 @@ class Request:
     def json(self, optional: bool = False) -> Json:
         """Return the body, a JSON object. With `optional` no body at all is an empty object.
 
-        Raises `NotJson`, or `BadJson` for what is not an object, nests deeper than 100 or holds an integer beyond 2^53.
+        Raises `NotJson`, or `BadJson` for what is not an object, nests deeper than 200 levels or holds an integer beyond 2^53.
         Floats are let through: only events forbid them.
         """
         value = self._json
         if value is None:
             value = self._json = parse_object(self.body, optional=optional)
         return value  # type: ignore[no-any-return]
+
+    def attach(self, stream: AsyncIterator[bytes]) -> None:
+        """Give the request the stream of its body; what the web layer does for a route with `stream_body`."""
+        self._stream = stream
 
     def stream(self) -> AsyncIterator[bytes]:
         """Return the body of a route with `stream_body`, piece by piece; raises `TooLarge` beyond the route's limit."""
@@ -240,8 +229,8 @@ def _check(value: Any) -> None:
             for child in children:
                 if isinstance(child, dict | list):
                     below.append(child)
-                elif isinstance(child, int | float) and not -MAX_INTEGER <= child <= MAX_INTEGER:
-                    raise BadJson("The body holds a number outside of the range that Matrix allows")
+                elif isinstance(child, int) and not -MAX_INTEGER <= child <= MAX_INTEGER:
+                    raise BadJson("The body holds an integer outside of the range that Matrix allows")
         if not below:
             return
         level = below

@@ -47,6 +47,14 @@ class Auth(Enum):
     SERVER = "server"
     ADMIN = "admin"
 
+    @property
+    def has_user(self) -> bool:
+        """Whether a handler behind it always knows a local user."""
+        return self in _USERS
+
+
+_USERS = frozenset({Auth.USER, Auth.APPSERVICE, Auth.ADMIN})
+
 
 @dataclass(frozen=True, slots=True)
 class Reply:
@@ -103,6 +111,8 @@ class Route:
     stream_body: bool = False
     max_body: int | None = None
     """Bytes; `None` means what the server takes by default for this kind of caller."""
+    allow_locked: bool = False
+    """Whether a locked account may still call this: logging out."""
     long_poll: bool = False
     """Whether the handler waits for news: it is ended at once when the server stops."""
 
@@ -115,6 +125,7 @@ class Options(TypedDict, total=False):
     allow_guests: bool
     stream_body: bool
     max_body: int | None
+    allow_locked: bool
     long_poll: bool
 
 

@@ -1,0 +1,171 @@
+"""Where requests come in: TCP, TLS and Unix sockets, and how they end.
+
+The HTTP itself (parsing, keep-alive, pipelining) is aiohttp's low-level server, without its application, router and middlewares.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import structlog
+from aiohttp import web
+from aiohttp.http_exceptions import LineTooLong
+from aiohttp.web_protocol import RequestHandler
+
+from conduit.api import replies
+from conduit.api.app import App
+from conduit.api.web import Reply
+from conduit.config.schema import Listener
+from conduit.protocol.errors import BadRequest, MatrixError, TooLarge
+
+log = structlog.get_logger(__name__)
+
+KEEPALIVE_SECONDS = 75
+"""Longer than reverse proxies keep their end (nginx: 60 s), so that they never send into a closing connection."""
+MAX_LINE = 64 * 1024
+"""Of a request line: `?filter=` may hold a whole filter."""
+MAX_HEADER = 16 * 1024
+BACKLOG = 1024
+
+
+class CannotListen(Exception):
+    """An address cannot be bound, or a certificate not be loaded; the message is for the operator."""
+
+
+class _Connection(RequestHandler):
+    """One connection. Unlike aiohttp's own it answers errors below HTTP as Matrix does, and ends only what may be ended."""
+
+    __slots__ = ("cancellable",)
+
+    def __init__(self, manager: web.Server, **options: Any) -> None:
+        super().__init__(manager, **options)
+        self.cancellable: asyncio.Task[Any] | None = None
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """End a handler that only reads; one that writes goes on."""
+        task = self.cancellable
+        super().connection_lost(exc)
+        if task is not None:
+            task.cancel()
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """Return the answer to what is not HTTP."""
+        if isinstance(exc, LineTooLong):
+            error: MatrixError = TooLarge("The request line or a header is too long", status=414)
+        else:
+            error = BadRequest("Not a valid HTTP request", status=status)
+            if status >= 500:
+                log.error("connection_failed", exc_info=exc)
+        response = replies.whole(Reply(error.body(), status=error.status))
+        assert response is not None
+        response.force_close()
+        return response
+
+
+class _Server(web.Server):
+    def __call__(self) -> RequestHandler:
+        return _Connection(self, loop=self._loop, **self._kwargs)
+
+
+@dataclass(slots=True)
+class Listening:
+    """Open listeners; made by `start`. `addresses` are `host:port`, `[host]:port` or a socket's path, with a scheme."""
+
+    app: App
+    http: web.Server
+    sockets: list[asyncio.AbstractServer] = field(default_factory=list)
+    addresses: list[str] = field(default_factory=list)
+    _tls: list[tuple[ssl.SSLContext, Listener]] = field(default_factory=list)
+
+    def reload_certificates(self) -> None:
+        """Read certificates and keys anew, for the connections to come. Raises `CannotListen` and keeps the old ones."""
+        for context, listener in self._tls:
+            _load_chain(_new_context(), listener)
+            _load_chain(context, listener)
+
+    async def stop(self, drain_seconds: float = 10.0) -> None:
+        """Take no more connections, answer long polls at once and the rest within `drain_seconds`, then close."""
+        for socket in self.sockets:
+            socket.close()
+        self.app.end_polls()
+        self.http.pre_shutdown()
+        await self.http.shutdown(drain_seconds)
+        for socket in self.sockets:
+            await socket.wait_closed()
+
+
+async def start(app: App, listeners: Sequence[Listener]) -> Listening:
+    """Open `listeners` and serve `app` on them. Raises `CannotListen`, and then leaves none open."""
+    http = _Server(
+        app.handle,
+        keepalive_timeout=KEEPALIVE_SECONDS,
+        max_line_size=MAX_LINE,
+        max_field_size=MAX_HEADER,
+        auto_decompress=False,
+        access_log=None,
+    )
+    listening = Listening(app, http)
+    try:
+        for listener in listeners:
+            await _open(listening, listener)
+    except BaseException:
+        for socket in listening.sockets:
+            socket.close()
+        raise
+    return listening
+
+
+async def _open(listening: Listening, listener: Listener) -> None:
+    loop = asyncio.get_running_loop()
+    context = None
+    if listener.certs is not None:
+        context = _new_context()
+        _load_chain(context, listener)
+        listening._tls.append((context, listener))
+    scheme = "http" if context is None else "https"
+    try:
+        if listener.path is not None:
+            path = str(listener.path)
+            socket: asyncio.AbstractServer = await loop.create_unix_server(
+                listening.http, path, ssl=context, backlog=BACKLOG
+            )
+            listening.addresses.append(f"{scheme}+unix:{path}")
+        else:
+            server = await loop.create_server(
+                listening.http, listener.address, listener.port, ssl=context, backlog=BACKLOG
+            )
+            socket = server
+            for bound in server.sockets:
+                host, port = bound.getsockname()[:2]
+                listening.addresses.append(
+                    f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
+                )
+    except OSError as error:
+        where = str(listener.path) if listener.path is not None else f"{listener.address} port {listener.port}"
+        raise CannotListen(f"cannot listen on {where}: {error.strerror or error}") from error
+    listening.sockets.append(socket)
+
+
+def _new_context() -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_alpn_protocols(["http/1.1"])
+    return context
+
+
+def _load_chain(context: ssl.SSLContext, listener: Listener) -> None:
+    assert listener.certs is not None
+    try:
+        context.load_cert_chain(listener.certs, listener.key)
+    except (OSError, ssl.SSLError) as error:
+        raise CannotListen(f"cannot use the certificate {listener.certs}: {error.strerror or error}") from error

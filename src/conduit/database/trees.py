@@ -534,6 +534,12 @@ refreshtoken = Tree(
 profile_field = Tree(
     "profile_field", key=row(TEXT, TEXT), value=JSON, ours=True, doc="user, field -> value of the extended profile"
 )
+login_token = Tree(
+    "login_token", key=one(TEXT), value=JSON, ours=True, doc="token of m.login.token -> {user, expires_at}"
+)
+profile_pending = Tree(
+    "profile_pending", key=one(TEXT), value=EMPTY, ours=True, doc="users whose rooms are still to be told of their profile"
+)
 registration_token = Tree(
     "registration_token",
     key=one(TEXT),

@@ -16,6 +16,7 @@ from conduit.database.database import Batch
 from conduit.protocol.ids import EventId, RoomId
 from conduit.protocol.pdu import Event
 from conduit.protocol.power_levels import PowerLevels
+from conduit.protocol.room_versions import RoomVersion
 from conduit.service.rooms import short_ids, state_layers, timeline, versions
 from conduit.service.rooms.layered import LayeredMap
 
@@ -175,6 +176,11 @@ def events_of(source: CacheSource, shorts: Iterable[int]) -> list[Event]:
     return timeline.events(source, short_ids.events_of(source, list(shorts)))
 
 
+def power_levels_at(source: CacheSource, state: int, version: RoomVersion) -> PowerLevels:
+    """Return the power levels of a state."""
+    return PowerLevels(get(source, state, "m.room.create"), get(source, state, "m.room.power_levels"), version)
+
+
 def diff(source: CacheSource, old: int, new: int) -> tuple[dict[int, int], dict[int, int]]:
     """Return (entries that `new` has and `old` has not, entries that `old` has and `new` has not); 0 is the empty state.
 
@@ -190,6 +196,11 @@ def set_around(batch: Batch, event: int, state_before: int, state_after: int) ->
     """Write the states before and after a short event."""
     trees.shorteventid_shortstatehash.put(batch, event, state_before)
     trees.shorteventid_stateafter.put(batch, event, state_after)
+
+
+def forget_power_levels(batch: Batch, room_id: RoomId) -> None:
+    """Let the room's power levels be read anew: their event was redacted."""
+    _POWER_LEVELS.forget(batch, room_id)
 
 
 def set_current(

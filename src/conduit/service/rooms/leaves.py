@@ -1,0 +1,78 @@
+"""A room's leaves: the accepted events that no accepted event cites yet. The next event cites them.
+
+Only accepted events touch them. A room that was imported without leaves gets its newest event.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from conduit.database import trees
+from conduit.database.cache import Cached, CacheSource
+from conduit.database.database import Batch
+from conduit.protocol.ids import EventId, RoomId
+from conduit.protocol.pdu import Event
+from conduit.service.rooms import short_ids, timeline
+
+
+class Leaf(NamedTuple):
+    """A leaf with what building on it needs: `state` is the one after it, 0 if that is not known."""
+
+    event_id: EventId
+    short: int
+    depth: int
+    state: int
+
+
+def _leaf(source: CacheSource, event_id: EventId) -> Leaf | None:
+    short = short_ids.short_event(source, event_id)
+    if short is None:
+        return None
+    known = trees.shorteventid_meta.get(source, short)
+    event = timeline.event(source, event_id) if known is None else None
+    depth = known.depth if known is not None else event.depth if event is not None else 0
+    return Leaf(event_id, short, depth, trees.shorteventid_stateafter.get(source, short) or 0)
+
+
+def _load(source: CacheSource, room_id: RoomId) -> tuple[Leaf, ...]:
+    ids = [EventId(event_id) for _, event_id in trees.roomid_pduleaves.keys(source, (room_id,))]
+    if not ids:
+        newest = timeline.last_position(source, room_id)
+        event = None if newest is None else timeline.event_at(source, newest)
+        ids = [] if event is None else [event.event_id]
+    return tuple([leaf for leaf in (_leaf(source, event_id) for event_id in ids) if leaf is not None])
+
+
+_LEAVES: Cached[RoomId, tuple[Leaf, ...]] = Cached(
+    "room_leaves", load=_load, weigh=lambda leaves: 100 + 200 * len(leaves)
+)
+
+
+def of(source: CacheSource, room_id: RoomId) -> tuple[Leaf, ...]:
+    """Return the room's leaves; none for an unknown room."""
+    return _LEAVES.get(source, room_id)
+
+
+def advance(batch: Batch, room_id: RoomId, event: Event, short: int, state: int, *, cited: bool = False) -> None:
+    """Let an accepted event take the place of the leaves that it cites; `state` is the one after it.
+
+    `cited` says that an accepted event cites it already (it came late): then it is no leaf itself.
+    """
+    previous = event.prev_events
+    kept = []
+    for leaf in _LEAVES.get(batch, room_id):
+        if leaf.event_id in previous:
+            trees.roomid_pduleaves.delete(batch, (room_id, leaf.event_id))
+        else:
+            kept.append(leaf)
+    for event_id in previous:
+        trees.referencedevents.put(batch, (room_id, event_id), True)
+    if not cited:
+        trees.roomid_pduleaves.put(batch, (room_id, event.event_id), event.event_id)
+        kept.append(Leaf(event.event_id, short, event.depth, state))
+    _LEAVES.set(batch, room_id, tuple(kept))
+
+
+def is_cited(source: CacheSource, room_id: RoomId, event_id: EventId) -> bool:
+    """Tell whether an accepted event of the room has the event among its `prev_events`."""
+    return trees.referencedevents.has(source, (room_id, event_id))

@@ -260,11 +260,11 @@ def rooms_of_server(source: CacheSource, server_name: ServerName) -> list[RoomId
 
 
 def wake_keys(source: CacheSource, room_id: RoomId, server_name: ServerName) -> Sequence[frozenset[WakeKey]]:
-    """Return sets that together hold the wake key of each local user in the room, and perhaps of some who left lately.
+    """Return sets that together hold the wake key of the room and of each local user in it, and perhaps of some who left lately.
 
-    They are shared and cost nothing to make, however large the room.
+    They are shared and cost nothing to make, however large the room. By the room's key a /sync sees which of the user's rooms have news.
     """
-    return _JOINED.get(source, room_id).wakes(server_name)
+    return (*_JOINED.get(source, room_id).wakes(server_name), frozenset((("room", room_id),)))
 
 
 # --- writing -------------------------------------------------------------------------------------------------------

@@ -51,7 +51,7 @@ def put(
     trees.receipt.put(batch, key, {"event_id": event_id, "ts": now_ms, "count": count, "at": at})
     trees.receipt_stream.put(batch, (room, count), (user_id, kind, thread))
     _latest.set(batch, room, count)
-    batch.wake(("user", user_id))
+    batch.wake(("user", user_id), ("room", room_id))
     if kind == READ:
         for keys in members.wake_keys(batch, room_id, server_name_of(user_id)):
             batch.wake_many(keys)

@@ -128,6 +128,15 @@ def event_at(source: CacheSource, place: PduId) -> Event | None:
     return None if data is None else _at(source, place, data)
 
 
+def id_at(source: CacheSource, place: PduId) -> EventId | None:
+    """Return the id of the event at a position, or `None`; what was scanned or appended lately is not read again."""
+    event_id = _AT.peek(source, place)
+    if event_id is not None:
+        return event_id
+    found = event_at(source, place)
+    return None if found is None else found.event_id
+
+
 def scan(
     source: CacheSource,
     room_id: RoomId,

@@ -212,11 +212,12 @@ def transaction_of(source: CacheSource, event_id: EventId) -> tuple[str, str, st
 # --- writing -------------------------------------------------------------------------------------------------------
 
 
-def append(batch: Batch, event: Event, room: int, short: int, facts: EventMeta, place: PduId) -> None:
+def append(batch: Batch, event: Event, short: int, facts: EventMeta, place: PduId) -> None:
     """Put an accepted event at a position of its room's timeline. Its short ids exist, and it has passed every check."""
     trees.pduid_pdu.put(batch, place, event.stored())
     trees.eventid_pduid.put(batch, event.event_id, place)
     trees.shorteventid_meta.put(batch, short, facts)
+    room = place.room
     trees.room_events.put(batch, (room, short), True)
     _EVENT.set(batch, event.event_id, event)
     _AT.set(batch, place, event.event_id)
@@ -227,11 +228,11 @@ def append(batch: Batch, event: Event, room: int, short: int, facts: EventMeta, 
         _LAST.set(batch, room, place)
 
 
-def put_outlier(batch: Batch, event: Event, room: int, short: int, facts: EventMeta) -> None:
+def put_outlier(batch: Batch, event: Event, short: int, facts: EventMeta) -> None:
     """Keep an event outside of the timeline; `facts.status` says as what."""
     trees.eventid_outlierpdu.put(batch, event.event_id, event.stored())
     trees.shorteventid_meta.put(batch, short, facts)
-    trees.room_events.put(batch, (room, short), True)
+    trees.room_events.put(batch, (facts.room, short), True)
     _EVENT.forget(batch, event.event_id)
 
 

@@ -1,7 +1,8 @@
 """Devices: a session of a user with its name, tokens and keys.
 
 A device exists when it has a row in `userdeviceid_metadata`. Deleting one deletes all that belongs to it: tokens, keys, one-time keys, unread to-device messages,
-pushers. Every prefix below ends in its separator, so device `1` never takes device `10` with it.
+pushers. Every prefix below ends in its separator, so device `1` never takes device `10` with it. Whoever makes, renames or deletes one also calls
+`service.keys.device_lists.record_change`, which tells those who encrypt for the user.
 
 Source: client-server API, "Device Management"; "End-to-End Encryption".
 """
@@ -73,7 +74,6 @@ def create(
     if now_ms:
         row["last_seen_ts"] = now_ms
     trees.userdeviceid_metadata.put(batch, (user_id, device_id), row)
-    changed(batch, user_id)
     return True
 
 
@@ -84,7 +84,6 @@ def rename(batch: Batch, user_id: UserId, device_id: str, display_name: str) -> 
         return False
     row["display_name"] = display_name
     trees.userdeviceid_metadata.put(batch, (user_id, device_id), row)
-    changed(batch, user_id)
     return True
 
 
@@ -100,15 +99,16 @@ def delete(batch: Batch, user_id: UserId, device_id: str) -> bool:
         trees.fallbackkey,
         trees.todeviceid_events,
         trees.userdevicetxnid_response,
-        trees.transaction,
         trees.userdevicesessionid_uiaainfo,
     ):
         tree.delete_prefix(batch, (user_id, device_id))
     trees.lazyloadedids.delete_prefix(batch, (user_id, device_id))
+    for row, (time, _) in list(trees.transaction.scan(batch, (user_id, device_id))):
+        trees.transaction.delete(batch, row)
+        trees.transaction_age.delete(batch, (time, *row))
     for key, pusher in list(trees.senderkey_pusher.scan(batch, (user_id,))):
         if isinstance(pusher, dict) and pusher.get("device_id") == device_id:
             trees.senderkey_pusher.delete(batch, key)
-    changed(batch, user_id)
     return True
 
 

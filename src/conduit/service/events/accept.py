@@ -49,9 +49,10 @@ def accept(
     # The last count drawn: whoever has read up to it has everything that is written here.
     place = PduId(room, batch.next_count())
     auth = [short_ids.ensure_event(batch, event_id) for event_id in event.auth_events]
+    # The leaves go first: a room without any is given its newest event as one when they are read.
+    leaves.advance(batch, room_id, event, short, state_after)
     timeline.append(batch, event, short, EventMeta(ACCEPTED, room, event.depth, tuple(auth)), place)
     state.set_around(batch, short, state_before, state_after)
-    leaves.advance(batch, room_id, event, short, state_after)
     if transaction is not None:
         trees.event_transaction.put(batch, (room, short), (event.sender, *transaction))
     if state_after != state_before:

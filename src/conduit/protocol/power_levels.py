@@ -33,8 +33,8 @@ DEFAULTS: Final[Mapping[str, int]] = {
 _NOTIFICATION_DEFAULT: Final = 50
 _LEGACY_CREATOR_LEVEL: Final = 100
 _EMPTY: Final[dict[str, Any]] = {}
-_STRINGY = re.compile(r"[+-]?[0-9]+", re.ASCII)
-_MAX_DIGITS: Final = 19
+# Leading zeros are cut off, and the rest bounded: Python itself refuses to read thousands of digits.
+_STRINGY = re.compile(r"([+-]?)0*([0-9]{1,19})", re.ASCII)
 
 
 class StateEvent(Protocol):
@@ -62,10 +62,8 @@ def read_level(value: Any, version: RoomVersion) -> int | None:
     if version.integer_power_levels:
         return None
     if isinstance(value, str):
-        text = value.strip()
-        if _STRINGY.fullmatch(text) and len(text.lstrip("+-0")) <= _MAX_DIGITS:
-            return int(text)
-        return None
+        match = _STRINGY.fullmatch(value.strip())
+        return int(f"{match[1]}{match[2]}") if match is not None else None
     if isinstance(value, float) and isfinite(value):
         return int(value)
     return None

@@ -1,0 +1,173 @@
+"""The contract: every answer that a test receives is one that the specification describes.
+
+An answer must match the schema of its endpoint and status and hold no key which that schema does not declare; an error must be
+a standard error response. What the schemas forgot but the specification's text has is listed in `GAPS`, with where it stands.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import lru_cache
+from typing import Any
+from urllib.parse import unquote
+
+from jsonschema import Draft202012Validator
+
+from tests.support import openapi
+from tests.support.openapi import Operation
+
+Schema = dict[str, Any]
+
+ERROR: Schema = {
+    "type": "object",
+    "properties": {
+        "errcode": {"type": "string", "pattern": "^[A-Z0-9._]+$"},
+        "error": {"type": "string"},
+        "retry_after_ms": {"type": "integer"},
+        "soft_logout": {"type": "boolean"},
+        "current_version": {"type": "string"},
+        "room_version": {"type": "string"},
+        "admin_contact": {"type": "string"},
+    },
+    "required": ["errcode", "error"],
+}
+
+GAPS: dict[str, set[str]] = {
+    # Modules "Relations between events" (aggregations) and "Reference relations".
+    "unsigned": {"m.relations"},
+    # Module "Room upgrades"; rooms/v11: `redacts` also stands at the top level for older clients.
+    "event": {"redacts"},
+}
+"""Keys by the kind of object that holds them."""
+
+UNSPECIFIED = ("/_matrix/client/unstable/", "/_conduit/", "/_synapse/")
+"""Paths below which the specification knows nothing."""
+
+
+class Broken(AssertionError):
+    """An answer breaks the contract."""
+
+
+class Contract:
+    """All operations of the specification, ready to judge answers."""
+
+    def __init__(self, operations: list[Operation]) -> None:
+        self._by_shape: dict[tuple[str, int], list[tuple[list[str], Operation]]] = {}
+        self._validators: dict[int, Draft202012Validator] = {}
+        self.seen: set[tuple[str, str]] = set()
+        """The operations that were judged so far, as (method, path)."""
+        for operation in operations:
+            segments = operation.path.split("/")
+            self._by_shape.setdefault((operation.method, len(segments)), []).append((segments, operation))
+        for same in self._by_shape.values():
+            # A literal segment goes before a parameter.
+            same.sort(key=lambda entry: [segment.startswith("{") for segment in entry[0]])
+        self._general = Draft202012Validator(ERROR)
+
+    def find(self, method: str, path: str) -> Operation | None:
+        """Return the operation that a request belongs to, or `None`."""
+        path = path.partition("?")[0]
+        for old, new in (("/_matrix/client/r0/", "/_matrix/client/v3/"), ("/_matrix/media/r0/", "/_matrix/media/v3/")):
+            if path.startswith(old):
+                path = new + path[len(old) :]
+        parts = [unquote(part) for part in path.split("/")]
+        for segments, operation in self._by_shape.get((method, len(parts)), ()):
+            if all(s.startswith("{") or s == p for s, p in zip(segments, parts, strict=True)):
+                return operation
+        return None
+
+    def check(self, method: str, path: str, status: int, body: Any) -> None:
+        """Raise `Broken` unless `body` (decoded JSON) is what the specification lets `method path` answer with `status`."""
+        if method in ("HEAD", "OPTIONS") or path.startswith(UNSPECIFIED):
+            return
+        operation = self.find(method, path)
+        where = f"{method} {path.partition('?')[0]} -> {status}"
+        if status >= 400 and not (status == 401 and isinstance(body, dict) and "flows" in body):
+            self._check_error(where, status, body)
+            if operation is not None:
+                self.seen.add((operation.method, operation.path))
+            return
+        if operation is None:
+            raise Broken(f"{where}: the specification knows no such endpoint")
+        self.seen.add((operation.method, operation.path))
+        if str(status) not in operation.responses:
+            raise Broken(f"{where}: the specification declares only {', '.join(operation.responses)}")
+        schema = operation.responses[str(status)]
+        if schema is None:
+            return
+        self._validate(where, self._validator(schema), body)
+        undeclared = sorted(set(_undeclared(body, [schema], "", "")))
+        if status == 401:
+            undeclared = [key for key in undeclared if key not in ("errcode", "error")]
+        if undeclared:
+            raise Broken(f"{where}: keys that the schema does not declare: {', '.join(undeclared)}\n{body}")
+
+    def _check_error(self, where: str, status: int, body: Any) -> None:
+        self._validate(where, self._general, body)
+        if status == 429 and not isinstance(body.get("retry_after_ms"), int):
+            raise Broken(f"{where}: no retry_after_ms")
+
+    def _validator(self, schema: Schema) -> Draft202012Validator:
+        validator = self._validators.get(id(schema))
+        if validator is None:
+            validator = self._validators[id(schema)] = Draft202012Validator(schema)
+        return validator
+
+    @staticmethod
+    def _validate(where: str, validator: Draft202012Validator, body: Any) -> None:
+        errors = [
+            f"{'/'.join(map(str, error.absolute_path))}: {error.message[:300]}" for error in validator.iter_errors(body)
+        ]
+        if errors:
+            raise Broken(f"{where}: " + "; ".join(errors[:5]))
+
+
+def _flat(schemas: list[Schema]) -> Iterator[Schema]:
+    for schema in schemas:
+        yield schema
+        yield from _flat(schema.get("allOf", []))
+        for form in schema.get("anyOf", []):
+            forms = list(_flat([form]))
+            yield from forms
+            if form.get("type") == "object" and not any(_KEYED & set(part) for part in forms):
+                yield {"additionalProperties": True}
+
+
+_KEYED = {"properties", "patternProperties", "additionalProperties"}
+
+
+def _undeclared(value: Any, schemas: list[Schema], path: str, kind: str) -> Iterator[str]:
+    if isinstance(value, list):
+        items = [schema["items"] for schema in _flat(schemas) if isinstance(schema.get("items"), dict)]
+        for item in value:
+            yield from _undeclared(item, items, f"{path}[]", kind)
+        return
+    if not isinstance(value, dict):
+        return
+    flat = list(_flat(schemas))
+    named = [schema["properties"] for schema in flat if "properties" in schema]
+    patterns = [schema["patternProperties"] for schema in flat if "patternProperties" in schema]
+    rest = [
+        schema["additionalProperties"] for schema in flat if schema.get("additionalProperties") not in (None, False)
+    ]
+    if not named and not patterns and not rest:
+        return
+    if {"type", "content", "sender"} <= set().union(*named):
+        kind = "event"
+    for key, child in value.items():
+        below = [properties[key] for properties in named if key in properties]
+        if not below:
+            # A key pattern is checked by the validator; here any child of the map will do.
+            below = [child_schema for pattern in patterns for child_schema in pattern.values()]
+            below += [schema for schema in rest if isinstance(schema, dict)]
+            if not below and not rest and key not in GAPS.get(kind, ()):
+                yield f"{path}.{key}" if path else key
+                continue
+        yield from _undeclared(child, below, f"{path}.{key}" if path else key, key)
+
+
+@lru_cache(maxsize=1)
+def contract() -> Contract | None:
+    """Return the contract, or `None` if the specification is not on this machine."""
+    spec = openapi.specification()
+    return None if spec is None else Contract(openapi.load(spec))

@@ -538,7 +538,11 @@ login_token = Tree(
     "login_token", key=one(TEXT), value=JSON, ours=True, doc="token of m.login.token -> {user, expires_at}"
 )
 profile_pending = Tree(
-    "profile_pending", key=one(TEXT), value=EMPTY, ours=True, doc="users whose rooms are still to be told of their profile"
+    "profile_pending",
+    key=one(TEXT),
+    value=EMPTY,
+    ours=True,
+    doc="users whose rooms are still to be told of their profile",
 )
 registration_token = Tree(
     "registration_token",
@@ -618,6 +622,14 @@ media_pending = Tree(
     doc="server, media id reserved but not uploaded -> {user, expires_at}",
 )
 
+media_pending_of_user = Tree(
+    "media_pending_of_user",
+    key=row(TEXT, TEXT),
+    value=NUMBER,
+    ours=True,
+    doc="user, media id reserved but not uploaded -> when it expires in ms",
+)
+
 # === Ours: outgoing queues =========================================================================================
 destination_queue = Tree(
     "destination_queue",
@@ -646,6 +658,13 @@ push_queue = Tree(
     value=JSON,
     ours=True,
     doc="user, count -> event to push: {room, event, highlight, tweaks}",
+)
+appservice_directory = Tree(
+    "appservice_directory",
+    key=row(TEXT, TEXT, TEXT),
+    value=EMPTY,
+    ours=True,
+    doc="application service, network, room in that network's published directory",
 )
 appservice_queue = Tree(
     "appservice_queue",

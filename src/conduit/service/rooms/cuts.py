@@ -1,0 +1,113 @@
+"""Cuts: the places between two events of a timeline, which pagination tokens name.
+
+A cut says which events lie before it. It stays right when events arrive later: history that is filled in at a place before the cut lies before the cut.
+
+    token       everything before it
+    t<n>        up to live event n, without what is filled in right after n
+    t<n>~<k>    up to event k of what is filled in right after live event n; k = 0 means all of it
+    t-<k>       up to event k of the history before all live events; k = 0 means all of it
+
+Source: client-server API, "Pagination".
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Final, NamedTuple
+
+from conduit.database.cache import CacheSource
+from conduit.database.layouts import PduId
+from conduit.protocol.errors import InvalidParam
+from conduit.protocol.ids import RoomId
+from conduit.service.rooms import short_ids, timeline
+
+_MAX: Final = (1 << 64) - 1
+_TOKEN = re.compile(r"t(?:([0-9]{1,20})(?:~([0-9]{1,20}))?|-([0-9]{1,20}))", re.ASCII)
+
+
+class Cut(NamedTuple):
+    """A place between events: those whose `PduId.order()` is at most this pair lie before it. Cuts compare as time."""
+
+    live: int
+    sub: int
+
+    def token(self) -> str:
+        """Return the text that stands for this cut in answers."""
+        if self.live == 0 and self.sub:
+            return f"t-{_MAX - self.sub}"
+        return f"t{self.live}~{_MAX - self.sub}" if self.sub else f"t{self.live}"
+
+    def has_passed(self, place: PduId) -> bool:
+        """Tell whether the event at `place` lies before this cut."""
+        return place.order() <= self
+
+
+START: Final = Cut(0, 0)
+"""Before all history."""
+END: Final = Cut(_MAX >> 1, _MAX)
+"""After everything."""
+
+
+def at_count(count: int) -> Cut:
+    """Return the cut after everything that had arrived when the counter stood at `count`."""
+    return Cut(count, _MAX)
+
+
+def after(place: PduId) -> Cut:
+    """Return the cut right after an event."""
+    return Cut(*place.order())
+
+
+def before(place: PduId) -> Cut:
+    """Return the cut right before an event."""
+    live, sub = place.order()
+    return Cut(live, sub - 1) if sub else Cut(live - 1, _MAX)
+
+
+def parse(token: str) -> Cut | None:
+    """Return the cut that a token names, or `None` if it is no token of this kind. Raises `InvalidParam` for absurd numbers."""
+    match = _TOKEN.fullmatch(token)
+    if match is None:
+        return None
+    live, filled, back = match.groups()
+    numbers = [int(number) for number in (live, filled, back) if number is not None]
+    if any(number > _MAX >> 1 for number in numbers):
+        raise InvalidParam("Unknown pagination token")
+    if back is not None:
+        return Cut(0, _MAX - int(back))
+    return Cut(int(live), 0 if filled is None else _MAX - int(filled))
+
+
+def positions(
+    source: CacheSource, room_id: RoomId, start: Cut, stop: Cut, *, backwards: bool = False
+) -> Iterator[PduId]:
+    """Return the positions between two cuts, from `start` on: towards newer ones, or towards older ones if `backwards`.
+
+    Lazy: exhaust it or let it go before the next `await`.
+    """
+    earlier, later = (stop, start) if backwards else (start, stop)
+    room = short_ids.short_room(source, room_id)
+    if room is None or earlier >= later:
+        return iter(())
+    return timeline.positions(
+        source, room_id, after=_below(room, earlier), before=_above(room, later), reverse=backwards
+    )
+
+
+def _below(room: int, cut: Cut) -> PduId | None:
+    """Return the exclusive lower bound of the events after a cut."""
+    if cut.sub:
+        # Of what is filled in after a live event, number 1 sorts last: nothing lies between it and the next live event.
+        return PduId(room, cut.live, max(1, _MAX - cut.sub))
+    return PduId(room, cut.live) if cut.live else None
+
+
+def _above(room: int, cut: Cut) -> PduId:
+    """Return the exclusive upper bound of the events before a cut."""
+    filled = _MAX - cut.sub
+    if filled <= 1:
+        return PduId(room, cut.live + 1)
+    if cut.sub == 0 and cut.live == 0:
+        return PduId(room, 0, _MAX)
+    return PduId(room, cut.live, filled if cut.sub == 0 else filled - 1)

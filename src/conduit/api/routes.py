@@ -9,11 +9,23 @@ from conduit.api.web import Routes
 
 MODULES = (
     "wellknown",
+    "client.capabilities",
+    "client.deactivate",
+    "client.devices",
     "client.keys",
+    "client.login",
+    "client.logout",
+    "client.openid",
+    "client.password",
+    "client.profile",
+    "client.refresh",
+    "client.register",
     "client.room_keys",
+    "client.threepid",
     "client.to_device",
     "client.versions",
     "client.voip",
+    "client.whoami",
 )
 
 

@@ -30,17 +30,14 @@ _NOT_REPEATED = frozenset({"join_authorised_via_users_server", "third_party_invi
 
 
 async def change_profile(ctx: Context, user_id: UserId, changes: dict[str, Any]) -> None:
-    """Set the fields in `changes`, which have been checked; `None` removes one. Rooms hear of a new name or avatar.
+    """Set the fields in `changes`, which have been checked; `profiles.REMOVED` removes one. Rooms hear of a new name or avatar.
 
     Raises `ProfileTooLarge`.
     """
     with ctx.db.batch() as batch:
         before = profiles.member_fields(batch, user_id)
         for name, value in changes.items():
-            if value is None:
-                profiles.delete_field(batch, user_id, name)
-            else:
-                profiles.set_field(batch, user_id, name, value)
+            profiles.set_field(batch, user_id, name, value)
         rooms = members.rooms(batch, user_id)
         is_visible = profiles.member_fields(batch, user_id) != before
         if is_visible and rooms:

@@ -47,6 +47,7 @@ async def deactivate(ctx: Context, user_id: UserId, *, erase: bool = False) -> N
             trees.userfilterid_filter.delete_prefix(batch, (user_id,))
             trees.notification.delete_prefix(batch, (user_id,))
         rooms = _rooms(batch, user_id)
+    ctx.presence.forget(user_id)
     if len(rooms) <= AT_ONCE:
         await leave_rooms(ctx, user_id)
     else:

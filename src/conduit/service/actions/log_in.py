@@ -59,6 +59,55 @@ def redeem_login_token(ctx: Context, token: str) -> UserId:
     return user_id
 
 
+def log_in(
+    ctx: Context,
+    user_id: UserId,
+    *,
+    device_id: str | None = None,
+    device_name: str | None = None,
+    ip: str = "",
+    can_refresh: bool = False,
+) -> Session:
+    """Return a session of a user who has proved who they are: see `open_session`."""
+    with ctx.db.batch() as batch:
+        return open_session(
+            ctx, batch, user_id, device_id=device_id, device_name=device_name, ip=ip, can_refresh=can_refresh
+        )
+
+
+def log_out(ctx: Context, user_id: UserId, device_id: str) -> None:
+    """End the session on one device and delete the device."""
+    with ctx.db.batch() as batch:
+        end_sessions(batch, user_id, [device_id])
+
+
+def log_out_everywhere(ctx: Context, user_id: UserId) -> None:
+    """End all sessions of the user and delete the devices."""
+    with ctx.db.batch() as batch:
+        end_sessions(batch, user_id, devices.ids(batch, user_id))
+        short_lived.forget_user(batch, user_id)
+
+
+def refresh(ctx: Context, refresh_token: str) -> Issued:
+    """Return a new pair of tokens; see `tokens.refresh` for what becomes of the old one."""
+    lifetime_ms = ctx.config.access_token_ttl * 1000
+    with ctx.db.batch() as batch:
+        return tokens.refresh(batch, refresh_token, now_ms=ctx.clock.now_ms(), lifetime_ms=lifetime_ms)
+
+
+def issue_login_token(ctx: Context, user_id: UserId) -> str:
+    """Return a token with which one more client can log in as the user, once and within two minutes."""
+    with ctx.db.batch() as batch:
+        return short_lived.issue_login(batch, user_id, ctx.clock.now_ms())
+
+
+def issue_openid_token(ctx: Context, user_id: UserId) -> str:
+    """Return a token that proves to a third party who the user is, for `openid_token_ttl` seconds."""
+    with ctx.db.batch() as batch:
+        expires_at = ctx.clock.now_ms() + ctx.config.openid_token_ttl * 1000
+        return short_lived.issue_openid(batch, user_id, expires_at)
+
+
 def open_session(
     ctx: Context,
     batch: Batch,

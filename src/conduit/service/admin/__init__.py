@@ -1,0 +1,1 @@
+"""The admin room: administrators write to @conduit there, and it answers."""

@@ -26,6 +26,14 @@ AVATAR_URL = "avatar_url"
 BLURHASH = "xyz.amorgan.blurhash"
 """Conduit stores the avatar's blurhash under this name of MSC2448; it is shown if it is there."""
 
+
+class _Removed:
+    """See `REMOVED`."""
+
+
+REMOVED = _Removed()
+"""Stands for the value of a field that is to go; `None` is a value that clients may store."""
+
 _FIELD_NAME = re.compile(r"[a-z][a-z0-9_]*(?:\.[a-z][a-z0-9_]*)+", re.ASCII)
 _WORD = re.compile(r"\w+")
 _MAX_WORDS = 20
@@ -86,8 +94,10 @@ def check_value(name: str, value: Any) -> None:
 
 
 def set_field(batch: Batch, user_id: UserId, name: str, value: Any) -> None:
-    """Set a checked field. An empty display name or avatar removes it. Raises `ProfileTooLarge` beyond 64 KiB."""
-    if name == DISPLAYNAME:
+    """Set a checked field. `REMOVED`, or an empty display name or avatar, removes it. Raises `ProfileTooLarge` beyond 64 KiB."""
+    if value is REMOVED:
+        delete_field(batch, user_id, name)
+    elif name == DISPLAYNAME:
         set_displayname(batch, user_id, value)
     elif name == AVATAR_URL:
         if value:

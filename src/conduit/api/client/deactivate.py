@@ -1,0 +1,24 @@
+"""The end of an account. Source: client-server API, "Account deactivation"."""
+
+from __future__ import annotations
+
+from conduit.api import fields
+from conduit.api.request import Json, Request
+from conduit.api.web import Auth, Routes
+from conduit.service.actions import deactivate as act
+from conduit.service.context import Context
+from conduit.service.users import uiaa
+
+routes = Routes()
+
+
+@routes.post("/_matrix/client/v3/account/deactivate", auth=Auth.USER)
+async def deactivate(ctx: Context, req: Request) -> Json:
+    """End the caller's account for good. <https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3accountdeactivate>."""
+    body = req.json(optional=True)
+    erase = fields.flag(body, "erase", False)
+    fields.text(body, "id_server", None)
+    await uiaa.require(ctx, req)
+    await act.deactivate(ctx, req.user_id, erase=erase)
+    # No third-party identifier is ever bound here, so there is none to unbind.
+    return {"id_server_unbind_result": "success"}

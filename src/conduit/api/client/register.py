@@ -1,0 +1,117 @@
+"""Registration. Source: client-server API, "Account registration"."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from conduit.api import fields
+from conduit.api.client.login import session_answer
+from conduit.api.request import Json, Request
+from conduit.api.web import Auth, Limit, Routes
+from conduit.protocol.errors import BadJson, Forbidden, InvalidParam, MissingParam
+from conduit.service.actions import register as act
+from conduit.service.admin import room as admin_room
+from conduit.service.context import Context
+from conduit.service.users import passwords, registration_tokens, uiaa
+
+routes = Routes()
+
+
+@routes.post("/_matrix/client/v3/register", auth=Auth.NONE)
+async def register(ctx: Context, req: Request) -> Json:
+    """Make an account. <https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3register>."""
+    body = req.json(optional=True)
+    kind = req.query.text("kind", "user")
+    if kind == "guest":
+        return await _register_guest(ctx, req, body)
+    if kind != "user":
+        raise InvalidParam("'kind' must be 'user' or 'guest'")
+    flows = registration_flows(ctx)
+    username = fields.text(body, "username", None)
+    password = fields.text(body, "password", None)
+    # Whatever would be refused afterwards is refused before the client goes through the stages.
+    if username is not None:
+        act.free_user_id(ctx.db, ctx.server_name, username)
+    if password is not None:
+        passwords.check_new(password)
+    if "auth" in body:
+        req.charge(Limit.REGISTRATION)
+    proof = await uiaa.require(ctx, req, flows=flows, checks={uiaa.REGISTRATION_TOKEN: _check_token}, same_body=False)
+    if password is None:
+        raise MissingParam("Missing required field 'password'")
+    if username is None:
+        user_id = act.random_user_id(ctx.db, ctx.server_name)
+    else:
+        user_id = act.free_user_id(ctx.db, ctx.server_name, username)
+    wish = act.Wish(user_id, password, token=proof.notes.get("registration_token"), is_local=req.is_local)
+    registered = await act.register(
+        ctx,
+        wish,
+        log_in=not fields.flag(body, "inhibit_login", False),
+        device_id=fields.text(body, "device_id", None) or None,
+        device_name=fields.text(body, "initial_device_display_name", None),
+        ip=req.remote,
+        can_refresh=fields.flag(body, "refresh_token", False),
+    )
+    if registered.is_first:
+        await admin_room.welcome(ctx, user_id)
+    return session_answer(registered.session) if registered.session else {"user_id": user_id}
+
+
+@routes.get("/_matrix/client/v3/register/available", auth=Auth.NONE, limit=Limit.READ)
+async def is_available(ctx: Context, req: Request) -> Json:
+    """Tell whether a user name is free. <https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3registeravailable>."""
+    act.free_user_id(ctx.db, ctx.server_name, req.query.required("username"))
+    return {"available": True}
+
+
+@routes.get("/_matrix/client/v1/register/m.login.registration_token/validity", auth=Auth.NONE, limit=Limit.REGISTRATION)
+async def is_token_valid(ctx: Context, req: Request) -> Json:
+    """Tell whether a registration token can be used now. GET /register/m.login.registration_token/validity."""
+    token = req.query.required("token")
+    registration_flows(ctx)
+    return {"valid": _is_valid(ctx, token)}
+
+
+def registration_flows(ctx: Context) -> uiaa.Flows:
+    """Return what somebody must prove to get an account. Raises `Forbidden` where nobody can make one.
+
+    A token that an administrator has issued lets in even where registration is closed.
+    """
+    by_token = (uiaa.REGISTRATION_TOKEN,)
+    if ctx.config.allow_registration and not ctx.config.registration_token:
+        if registration_tokens.any_issued(ctx.db, ctx.clock.now_ms()):
+            return ((uiaa.DUMMY,), by_token)
+        return ((uiaa.DUMMY,),)
+    if ctx.config.allow_registration or registration_tokens.any_issued(ctx.db, ctx.clock.now_ms()):
+        return (by_token,)
+    raise Forbidden("Registration is disabled on this server")
+
+
+async def _check_token(ctx: uiaa.Owners, auth: Mapping[str, Any], proof: uiaa.Proof) -> None:
+    token = auth.get("token")
+    if not isinstance(token, str):
+        raise BadJson("'token' must be a string")
+    configured = ctx.config.registration_token
+    if not registration_tokens.is_valid(ctx.db, token, configured=configured, now_ms=ctx.clock.now_ms()):
+        raise Forbidden("The registration token is not valid")
+    proof.notes["registration_token"] = token
+
+
+def _is_valid(ctx: Context, token: str) -> bool:
+    return registration_tokens.is_valid(
+        ctx.db, token, configured=ctx.config.registration_token, now_ms=ctx.clock.now_ms()
+    )
+
+
+async def _register_guest(ctx: Context, req: Request, body: Json) -> Json:
+    if not ctx.config.allow_guest_registration:
+        raise Forbidden("Guests are not allowed on this server")
+    req.charge(Limit.REGISTRATION)
+    # All that a guest may choose is the name of the device.
+    wish = act.Wish(act.random_user_id(ctx.db, ctx.server_name), kind="guest")
+    name = fields.text(body, "initial_device_display_name", None)
+    registered = await act.register(ctx, wish, device_name=name, ip=req.remote)
+    assert registered.session is not None
+    return session_answer(registered.session)

@@ -112,6 +112,31 @@ RAW: Part[bytes] = Part(_same, _same, None)
 POSITION: Part[int] = Part(_encode_position, _decode_position, 8)
 
 
+def _encode_two(
+    first: Callable[[Any], bytes], tail: bytes, second: Callable[[Any], bytes]
+) -> Callable[[tuple[Any, ...]], bytes]:
+    # Keys of two and three parts are written many times a message; the loop below costs twice as much.
+    def encode(row: tuple[Any, ...]) -> bytes:
+        a, b = row
+        return first(a) + tail + second(b)
+
+    return encode
+
+
+def _encode_three(
+    first: Callable[[Any], bytes],
+    first_tail: bytes,
+    second: Callable[[Any], bytes],
+    second_tail: bytes,
+    third: Callable[[Any], bytes],
+) -> Callable[[tuple[Any, ...]], bytes]:
+    def encode(row: tuple[Any, ...]) -> bytes:
+        a, b, c = row
+        return first(a) + first_tail + second(b) + second_tail + third(c)
+
+    return encode
+
+
 def _row(parts: tuple[Part[Any], ...]) -> Codec[Any]:
     last = len(parts) - 1
     # What follows each part on its way to the next one.
@@ -155,6 +180,11 @@ def _row(parts: tuple[Part[Any], ...]) -> Codec[Any]:
             raise ValueError(f"{len(data) - at} bytes too many")
         return tuple(row)
 
+    encode_row: Callable[[tuple[Any, ...]], bytes] = encode
+    if len(parts) == 2:
+        encode_row = _encode_two(parts[0].encode, tails[0], parts[1].encode)
+    elif len(parts) == 3:
+        encode_row = _encode_three(parts[0].encode, tails[0], parts[1].encode, tails[1], parts[2].encode)
     if all(part is U64 for part in parts):
         packed = struct.Struct(f">{len(parts)}Q")
 
@@ -176,7 +206,7 @@ def _row(parts: tuple[Part[Any], ...]) -> Codec[Any]:
             return b"\xff".join([text.encode() for text in row])
 
         return Codec(encode_text, decode, prefix, len(parts))
-    return Codec(encode, decode, prefix, len(parts))
+    return Codec(encode_row, decode, prefix, len(parts))
 
 
 @overload

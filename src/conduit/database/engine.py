@@ -8,28 +8,32 @@ Rules that every engine keeps, and that one suite (`tests/database/test_engine.p
   every later read of this process, and on disk once a `sync` that began afterwards has returned.
 * A scan sees its tree as it was when the scan began, whatever is applied while it runs. It belongs to the thread that began it, and
   is exhausted or closed before the engine is closed; an engine closes those which it still knows of.
-* Reads and `apply` are called on one thread (the loop's). `sync` may be called on another, one at a time.
+* Reads and `apply` are called on one thread (the loop's). `sync` and `checkpoint` may be called on another.
 * After any failed write or sync the engine is broken: every later call raises `EngineFault`. Nothing is retried.
 * Absence is `None`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
+
+from conduit.database.errors import KeyTooLong
 
 MAX_KEY_BYTES = 1900
 """LMDB's second file format holds keys of 1,978 bytes; all engines refuse alike a little below."""
 
-Op = tuple[str, bytes, "bytes | None"]
-"""(tree, key, value); `None` deletes."""
+Writes = Mapping[str, Mapping[bytes, "bytes | None"]]
+"""Tree, then key to value; `None` deletes."""
 
 
 class Engine(Protocol):
     """Ordered trees of bytes. See the module's text for the contract."""
 
     name: str
+    survives_kill: bool
+    """Whether what `apply` wrote survives the death of the process (not that of the machine) without a `sync`."""
 
     def get(self, tree: str, key: bytes) -> bytes | None:
         """Return the value of `key`, or `None`."""
@@ -45,8 +49,8 @@ class Engine(Protocol):
         """Return the entries with `first <= key < end` in ascending order, or descending if `reverse`; `end=None` has no upper bound."""
         ...
 
-    def apply(self, ops: Sequence[Op]) -> None:
-        """Write `ops` atomically; where a key comes twice, the later one holds."""
+    def apply(self, writes: Writes) -> None:
+        """Write `writes` atomically."""
         ...
 
     def sync(self) -> None:
@@ -64,3 +68,11 @@ class Engine(Protocol):
     def close(self) -> None:
         """Sync and release everything. Twice is once."""
         ...
+
+
+def check_keys(writes: Writes) -> None:
+    """Raise `KeyTooLong` if a key of `writes` has a length that not every engine can hold."""
+    for tree, changes in writes.items():
+        for key in changes:
+            if not 0 < len(key) <= MAX_KEY_BYTES:
+                raise KeyTooLong(f"tree {tree}: key of {len(key)} bytes")

@@ -40,5 +40,9 @@ class Damaged(CannotOpen):
     """The files are not whole; only a backup helps."""
 
 
+class DiskFull(DatabaseError):
+    """The disk has too little room left: the batch was refused before anything was written. Later ones may pass again."""
+
+
 class KeyTooLong(DatabaseError):
     """A key exceeds `MAX_KEY_BYTES`; the door should have refused its parts."""

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from sortedcontainers import SortedDict
 
-from conduit.database.engine import MAX_KEY_BYTES, Op
-from conduit.database.errors import EngineFault, KeyTooLong
+from conduit.database.engine import Writes, check_keys
+from conduit.database.errors import EngineFault
 
 
 class _Scan:
@@ -33,11 +33,20 @@ class _Scan:
         if self._rest is None:
             self._rest = iter([(key, self._entries[key]) for key in self._keys])
 
+    def end(self) -> None:
+        self._rest = _closed()
+
+
+def _closed() -> Iterator[tuple[bytes, bytes]]:
+    raise EngineFault("the database is closed")
+    yield
+
 
 class MemoryEngine:
     """An engine that forgets. `sync` is counted, so that tests can see that it was asked for."""
 
     name = "memory"
+    survives_kill = False
 
     def __init__(self, trees: Sequence[str]) -> None:
         self._trees: dict[str, SortedDict] = {tree: SortedDict() for tree in trees}
@@ -68,22 +77,21 @@ class MemoryEngine:
         self._scans[tree].add(scan)
         return scan
 
-    def apply(self, ops: Sequence[Op]) -> None:
-        """Write `ops` atomically."""
+    def apply(self, writes: Writes) -> None:
+        """Write `writes` atomically."""
         self._check_open()
-        for tree, key, _ in ops:
-            if not 0 < len(key) <= MAX_KEY_BYTES:
-                raise KeyTooLong(f"tree {tree}: key of {len(key)} bytes")
-            self._trees[tree]  # an unknown tree fails before anything is written
-        for tree in {op[0] for op in ops}:
+        check_keys(writes)
+        for tree in writes:
             for scan in list(self._scans[tree]):
                 scan.freeze()
             self._scans[tree].clear()
-        for tree, key, value in ops:
-            if value is None:
-                self._trees[tree].pop(key, None)
-            else:
-                self._trees[tree][key] = value
+        for tree, changes in writes.items():
+            entries = self._trees[tree]
+            for key, value in changes.items():
+                if value is None:
+                    entries.pop(key, None)
+                else:
+                    entries[key] = value
 
     def sync(self) -> None:
         """Count the call."""
@@ -96,12 +104,16 @@ class MemoryEngine:
 
     def statistics(self) -> dict[str, float]:
         """Return the number of entries; nothing is on disk."""
+        self._check_open()
         entries = sum(len(tree) for tree in self._trees.values())
         return {"disk_bytes": 0, "memory_bytes": 0, "entries": entries}
 
     def close(self) -> None:
         """Refuse every later call."""
         self._closed = True
+        for scans in self._scans.values():
+            for scan in list(scans):
+                scan.end()
 
     def _check_open(self) -> None:
         if self._closed:

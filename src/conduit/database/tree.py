@@ -110,8 +110,7 @@ class Tree(Generic[K, V]):
         `prefix=(room,)`, `after=5` and `before=9`, the rows of `room` whose second part is 6, 7 or 8. The next part must be of fixed
         width or the key's last where a bound is given.
         """
-        for raw_key, data in self._scan_raw(source, prefix, after, start, before, reverse):
-            yield self._key(raw_key), self._value(raw_key, data)
+        return self._decoded(self._scan_raw(source, prefix, after, start, before, reverse))
 
     def keys(
         self,
@@ -124,8 +123,7 @@ class Tree(Generic[K, V]):
         reverse: bool = False,
     ) -> Iterator[K]:
         """Return the keys that `scan` would, without decoding values."""
-        for raw_key, _ in self._scan_raw(source, prefix, after, start, before, reverse):
-            yield self._key(raw_key)
+        return self._decoded_keys(self._scan_raw(source, prefix, after, start, before, reverse))
 
     def last(self, source: Source, prefix: tuple[Any, ...] = (), *, before: Any = None) -> tuple[K, V] | None:
         """Return the greatest entry under `prefix` (below `before`), or `None`."""
@@ -172,6 +170,21 @@ class Tree(Generic[K, V]):
         if before is not None:
             end = self._bound(prefix, before)
         return source.scan(self.name, first, end, reverse=reverse)
+
+    # Generators of their own, so that a scan begins when it is called, not when it is first stepped.
+
+    def _decoded(self, entries: Iterator[tuple[bytes, bytes]]) -> Iterator[tuple[K, V]]:
+        decode_key, decode_value = self._decode_key, self._decode_value
+        for raw_key, data in entries:
+            try:
+                entry = decode_key(raw_key), decode_value(data)
+            except ValueError:
+                entry = self._key(raw_key), self._value(raw_key, data)
+            yield entry
+
+    def _decoded_keys(self, entries: Iterator[tuple[bytes, bytes]]) -> Iterator[K]:
+        for raw_key, _ in entries:
+            yield self._key(raw_key)
 
     def _is_last_part(self, index: int) -> bool:
         return self.key.parts == index + 1

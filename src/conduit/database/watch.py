@@ -24,7 +24,7 @@ class Waiter(AbstractContextManager["Waiter"]):
         self._event = asyncio.Event()
         watch._add(self, keys)
 
-    async def wait(self, timeout: float | None = None) -> bool:
+    async def wait(self, timeout: float | None = None) -> bool:  # noqa: ASYNC109 (running out is an answer here, not an error)
         """Wait for a wake-up, at most `timeout` seconds; tell whether there was one. Each wake-up is reported once."""
         try:
             async with asyncio.timeout(timeout):

@@ -1,0 +1,7 @@
+"""`python -m conduit`."""
+
+import sys
+
+from conduit.cli import main
+
+sys.exit(main())

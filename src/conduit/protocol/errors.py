@@ -146,6 +146,13 @@ class InvalidRoomState(MatrixError):
     errcode = "M_INVALID_ROOM_STATE"
 
 
+class InviteBlocked(MatrixError):
+    """The user does not want to be invited."""
+
+    errcode = "M_INVITE_BLOCKED"
+    default_status = 403
+
+
 class ThreepidInUse(MatrixError):
     """The third-party identifier belongs to an account."""
 

@@ -38,19 +38,10 @@ def find(source: CacheSource, user_id: UserId, device_id: str, transaction: byte
     return None if row is None else row[1]
 
 
-def remember(
-    batch: CacheSink, user_id: UserId, device_id: str, transaction: bytes, answer: bytes, now_ms: int
-) -> None:
+def remember(batch: CacheSink, user_id: UserId, device_id: str, transaction: bytes, answer: bytes, now_ms: int) -> None:
     """Keep what a request is answered with, in the batch of what it does."""
     trees.transaction.put(batch, (user_id, device_id, transaction), (now_ms, answer))
     trees.transaction_age.put(batch, (now_ms, user_id, device_id, transaction), True)
-
-
-def forget_device(batch: CacheSink, user_id: UserId, device_id: str) -> None:
-    """Remove the answers given to a device which is no more: an id used again later is a new request."""
-    for row, (time, _) in list(trees.transaction.scan(batch, (user_id, device_id))):
-        trees.transaction.delete(batch, row)
-        trees.transaction_age.delete(batch, (time, *row))
 
 
 async def sweep(db: Database, *, now_ms: int) -> int:

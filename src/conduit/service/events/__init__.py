@@ -6,7 +6,7 @@ everybody concerned when the batch is on disk.
 
 from __future__ import annotations
 
-from conduit.service.events.room_view import RoomView
+from conduit.service.events.room_view import RoomView, new_room_id
 from conduit.service.events.send import send
 
-__all__ = ["RoomView", "send"]
+__all__ = ["RoomView", "new_room_id", "send"]

@@ -13,7 +13,7 @@ from typing import Any
 
 from conduit.database.database import Batch
 from conduit.protocol.errors import Forbidden
-from conduit.protocol.ids import EventId, RoomId, UserId
+from conduit.protocol.ids import EventId, RoomId, ServerName, UserId
 from conduit.protocol.pdu import Event
 from conduit.protocol.room_versions import RoomVersion
 from conduit.service.context import Context
@@ -25,6 +25,11 @@ from conduit.utils.tokens import random_text
 
 _ROOM_ID_CHARACTERS = 18
 """Length of the room ids that versions before 12 let us choose."""
+
+
+def new_room_id(server_name: ServerName) -> RoomId:
+    """Return a fresh room id, for the versions in which it is not the hash of the create event."""
+    return RoomId(f"!{random_text(_ROOM_ID_CHARACTERS)}:{server_name}")
 
 
 class RoomView:
@@ -52,19 +57,20 @@ class RoomView:
         content: dict[str, Any],
         version: RoomVersion,
         *,
+        room_id: RoomId | None = None,
         origin_server_ts: int | None = None,
     ) -> RoomView:
         """Make a room of that version: write its `m.room.create` and return the view; the creator has yet to join.
 
         `content` is the create event's as the caller wants it; `room_version`, and `creator` where the version has it, are set here.
+        `room_id` is a fresh one of `new_room_id` for a caller that had to know it before; version 12 takes none.
         """
         content = {**content, "room_version": version.id}
         if not version.creator_is_sender:
             content["creator"] = sender
         authorise.check_content(ctx, "m.room.create", "", content)
-        room_id = None
-        if not version.room_id_is_create_hash:
-            room_id = RoomId(f"!{random_text(_ROOM_ID_CHARACTERS)}:{ctx.server_name}")
+        if room_id is None and not version.room_id_is_create_hash:
+            room_id = new_room_id(ctx.server_name)
         event = build_create(ctx, room_id, version, sender, content, origin_server_ts=origin_server_ts)
         authorise.authorise(batch, event)
         versions.remember(batch, event.room_id, version)

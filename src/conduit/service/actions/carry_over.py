@@ -1,0 +1,62 @@
+"""What a user takes along from a room to the one that replaces it: tags, push rules, and whether it is a direct chat.
+
+Source: client-server API, "Room Upgrades".
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from conduit.database.database import Batch
+from conduit.protocol.ids import RoomId, UserId, is_room_id
+from conduit.service import account_data
+from conduit.service.rooms import members, state
+
+
+def predecessor_of(batch: Batch, room_id: RoomId) -> RoomId | None:
+    """Return the room that `room_id` replaces, if that room says so as well; `None` otherwise."""
+    create = state.current(batch, room_id, "m.room.create")
+    claimed = create.content.get("predecessor") if create is not None else None
+    old = claimed.get("room_id") if isinstance(claimed, dict) else None
+    if not is_room_id(old):
+        return None
+    tombstone = state.current(batch, RoomId(str(old)), "m.room.tombstone")
+    if tombstone is None or tombstone.content.get("replacement_room") != room_id:
+        return None
+    return RoomId(str(old))
+
+
+def carry_over(batch: Batch, user_id: UserId, room_id: RoomId) -> None:
+    """Give a local user who joins `room_id` the personal settings of the room it replaces; what is there already stays."""
+    old = predecessor_of(batch, room_id)
+    if old is None or not members.was_ever_joined(batch, old, user_id):
+        return
+    tags = account_data.get(batch, user_id, old, "m.tag")
+    if tags and account_data.get(batch, user_id, room_id, "m.tag") is None:
+        account_data.put(batch, user_id, room_id, "m.tag", tags)
+    _carry_push_rule(batch, user_id, old, room_id)
+    _carry_direct(batch, user_id, old, room_id)
+
+
+def _carry_push_rule(batch: Batch, user_id: UserId, old: RoomId, room_id: RoomId) -> None:
+    rules = account_data.get(batch, user_id, "", "m.push_rules") or {}
+    rulesets = rules.get("global")
+    kind = rulesets.get("room") if isinstance(rulesets, dict) else None
+    if not isinstance(rulesets, dict) or not isinstance(kind, list):
+        return
+    by_id: dict[Any, dict[str, Any]] = {rule.get("rule_id"): rule for rule in kind if isinstance(rule, dict)}
+    if old not in by_id or room_id in by_id:
+        return
+    changed = {**rules, "global": {**rulesets, "room": [{**by_id[old], "rule_id": room_id}, *kind]}}
+    account_data.put(batch, user_id, "", "m.push_rules", changed)
+
+
+def _carry_direct(batch: Batch, user_id: UserId, old: RoomId, room_id: RoomId) -> None:
+    direct = account_data.get(batch, user_id, "", "m.direct") or {}
+    changed = {
+        user: [*rooms, room_id]
+        for user, rooms in direct.items()
+        if isinstance(rooms, list) and old in rooms and room_id not in rooms
+    }
+    if changed:
+        account_data.put(batch, user_id, "", "m.direct", {**direct, **changed})

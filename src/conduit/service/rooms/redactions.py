@@ -15,7 +15,7 @@ from conduit.database.layouts import PduId
 from conduit.protocol.event_auth.redaction import applies
 from conduit.protocol.ids import EventId
 from conduit.protocol.pdu import Event
-from conduit.service.rooms import relations, search_index, state, threads, timeline
+from conduit.service.rooms import client_events, relations, search_index, state, state_bodies, threads, timeline
 
 
 def record(batch: Batch, redaction: Event, *, state_before: int) -> Event | None:
@@ -37,6 +37,10 @@ def carry_out(batch: Batch, target: Event, redaction_id: EventId) -> None:
     """Let a valid redaction apply to a known event."""
     trees.redacted.put(batch, target.event_id, redaction_id)
     timeline.forget_cached(batch, target.event_id)
+    client_events.forget(batch, target.event_id)
+    client_events.forget(batch, target.event_id)
+    if target.is_state:
+        state_bodies.forget(batch, target.room_id)
     if target.type == "m.room.power_levels":
         state.forget_power_levels(batch, target.room_id)
     place = timeline.position(batch, target.event_id)

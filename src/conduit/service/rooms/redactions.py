@@ -38,7 +38,6 @@ def carry_out(batch: Batch, target: Event, redaction_id: EventId) -> None:
     trees.redacted.put(batch, target.event_id, redaction_id)
     timeline.forget_cached(batch, target.event_id)
     client_events.forget(batch, target.event_id)
-    client_events.forget(batch, target.event_id)
     if target.is_state:
         state_bodies.forget(batch, target.room_id)
     if target.type == "m.room.power_levels":

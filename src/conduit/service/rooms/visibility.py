@@ -58,6 +58,10 @@ class Viewer:
         self._verdicts: dict[int, bool | None] = {}
         self._last_joined: tuple[int, int] | None | bool = False
 
+    def was_joined(self) -> bool:
+        """Tell whether the user is or was in the room, and has not forgotten it."""
+        return self.membership is not None and members.was_ever_joined(self._source, self.room_id, self.user_id)
+
     def membership_in(self, number: int) -> str:
         """Return the user's membership in a state; `leave` if there is none."""
         found = self._memberships.get(number)

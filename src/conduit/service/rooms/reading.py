@@ -1,0 +1,194 @@
+"""Reading a room's history as one user: pages of its timeline with what the user may see, filtered and rendered.
+
+Source: client-server API, "Getting events for a room", "Filtering", "Ignoring Users".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from itertools import islice
+from typing import Any, NamedTuple
+
+import orjson
+
+from conduit.database.cache import CacheSource
+from conduit.protocol.errors import Forbidden
+from conduit.protocol.filters import RoomEventFilter, select_fields
+from conduit.protocol.ids import RoomId, UserId
+from conduit.service.rooms import bundles, client_events, cuts, relations, short_ids, state, timeline, visibility
+from conduit.service.rooms.client_events import ClientEvent, Recipient
+from conduit.service.rooms.cuts import Cut
+from conduit.service.rooms.visibility import Viewer
+
+STEP = 500
+"""How many events are looked at between two chances for others to run."""
+
+
+class Page(NamedTuple):
+    """A part of a timeline. `end` is the cut up to which it was read; `more` says whether the timeline goes on beyond."""
+
+    events: list[ClientEvent]
+    end: Cut
+    more: bool
+
+
+class Format(NamedTuple):
+    """How a filter wants events: only some fields, or as other servers get them."""
+
+    fields: tuple[tuple[str, ...], ...] | None = None
+    federation: bool = False
+
+
+PLAIN = Format()
+
+
+class Reader:
+    """One user reading one room, on one device, now. `ignored` are the senders whose messages the user does not want."""
+
+    __slots__ = ("_format", "_to", "ignored", "room_id", "source", "user_id", "viewer")
+
+    def __init__(
+        self,
+        source: CacheSource,
+        room_id: RoomId,
+        to: Recipient,
+        *,
+        ignored: Collection[str] = (),
+        form: Format = PLAIN,
+    ) -> None:
+        self.source = source
+        self.room_id = room_id
+        self.user_id: UserId = to.user_id
+        self.ignored = ignored
+        self.viewer = Viewer(source, room_id, to.user_id)
+        self._to = to
+        self._format = form
+
+    def check_access(self) -> None:
+        """Raise `Forbidden` unless the user is or was in the room, or anybody may read it."""
+        if self.viewer.membership in ("join", "leave", "ban", "invite", "knock"):
+            if self.viewer.membership == "join":
+                return
+            if visibility.is_world_readable(self.source, self.room_id):
+                return
+            if self.viewer.was_joined():
+                return
+        elif visibility.is_world_readable(self.source, self.room_id):
+            return
+        raise Forbidden("You are not allowed to view this room")
+
+    def newest(self) -> Cut:
+        """Return where the user's view of the timeline ends: at the leave for somebody who was in the room, else now."""
+        if self.viewer.membership in ("leave", "ban") and not visibility.is_world_readable(self.source, self.room_id):
+            event_id = state.current_id(self.source, self.room_id, "m.room.member", self.user_id)
+            position = None if event_id is None else timeline.position(self.source, event_id)
+            if position is not None:
+                return cuts.after(position)
+        return cuts.END
+
+    def shows(self, event: ClientEvent) -> bool:
+        """Tell whether the user gets an event: may see it, and does not ignore its sender. State is shown whoever sent it."""
+        if event.sender in self.ignored and event.state_key is None:
+            return False
+        return self.viewer.sees(event)
+
+    def passes(self, event: ClientEvent, wanted: RoomEventFilter) -> bool:
+        """Tell whether an event passes a filter."""
+        if wanted.everything:
+            return True
+        if not wanted.passes_event(event.type, event.sender, event.has_url):
+            return False
+        return not wanted.asks_relations or self._has_relations(event, wanted)
+
+    def _has_relations(self, event: ClientEvent, wanted: RoomEventFilter) -> bool:
+        place = event.place(self.source)
+        if place.position is None:
+            return False
+        for row in relations.in_room(self.source, place.short, place.position.room):
+            if wanted.related_by_rel_types is not None and row.rel_type not in wanted.related_by_rel_types:
+                continue
+            if wanted.related_by_senders is None or row.sender in wanted.related_by_senders:
+                return True
+        return False
+
+    def page(
+        self, start: Cut, stop: Cut, limit: int, wanted: RoomEventFilter, *, backwards: bool, look_at: int = STEP
+    ) -> Page:
+        """Return up to `limit` events between two cuts that the user gets and wants, in reading order; looks at no more than `look_at`."""
+        found: list[ClientEvent] = []
+        end = start
+        places = cuts.positions(self.source, self.room_id, start, stop, backwards=backwards)
+        for place in islice(places, look_at):
+            if len(found) == limit:
+                return Page(found, end, True)
+            event = client_events.at(self.source, place)
+            if event is not None and self.passes(event, wanted) and self.shows(event):
+                found.append(event)
+            end = cuts.before(place) if backwards else cuts.after(place)
+        return Page(found, end, next(places, None) is not None)
+
+    # --- rendering -------------------------------------------------------------------------------------------------
+
+    def render(self, event: ClientEvent, relations: bytes | None = None) -> bytes:
+        """Return an event as JSON in the form that was asked for."""
+        if self._format is PLAIN:
+            return client_events.render(self.source, event, self._to, self.viewer, relations)
+        return self._formatted(event, client_events.render(self.source, event, self._to, self.viewer, relations))
+
+    def render_all(self, events: Iterable[ClientEvent], *, bundled: bool = True) -> orjson.Fragment:
+        """Return events as a JSON array, each with its bundled aggregations unless `bundled` is False."""
+        if bundled:
+            rendered = [self.render(event, bundles.bundle(self, event)) for event in events]
+        else:
+            rendered = [self.render(event) for event in events]
+        return orjson.Fragment(b"[" + b",".join(rendered) + b"]")
+
+    def render_one(self, event: ClientEvent) -> orjson.Fragment:
+        """Return one event with its bundled aggregations."""
+        return orjson.Fragment(self.render(event, bundles.bundle(self, event)))
+
+    def render_state(self, events: Iterable[ClientEvent]) -> orjson.Fragment:
+        """Return state events as a JSON array; nothing in them depends on the reader."""
+        if self._format is not PLAIN:
+            return orjson.Fragment(b"[" + b",".join([self._formatted(event, event.closed) for event in events]) + b"]")
+        if self._to.with_room:
+            return client_events.state_list_with_room(events)
+        return client_events.state_list(events)
+
+    def _formatted(self, event: ClientEvent, rendered: bytes) -> bytes:
+        if self._format.federation:
+            known = timeline.event(self.source, event.event_id)
+            if known is not None:
+                return known.federation()
+        if self._format.fields is None:
+            return rendered
+        form: Mapping[str, Any] = orjson.loads(rendered)
+        return orjson.dumps(select_fields(form, self._format.fields))
+
+
+def members_for(
+    reader: Reader, number: int, events: Iterable[ClientEvent], *, also: Iterable[str] = ()
+) -> list[ClientEvent]:
+    """Return the membership events, in a state, of those who sent `events` and of the users `also`: what lazy loading gives."""
+    wanted = dict.fromkeys(event.sender for event in events)
+    wanted.update(dict.fromkeys(UserId(user_id) for user_id in also))
+    found = [state.get_id(reader.source, number, "m.room.member", user_id) for user_id in wanted]
+    return client_events.get_many(reader.source, [event_id for event_id in found if event_id is not None])
+
+
+def filtered_state(reader: Reader, number: int, wanted: RoomEventFilter, senders: Iterable[str]) -> list[ClientEvent]:
+    """Return the events of a whole state that a filter wants; with lazy loading, of the members only `senders`."""
+    source = reader.source
+    ids = state.ids(source, number)
+    if wanted.lazy_load_members:
+        keys = short_ids.statekeys_of(source, list(ids))
+        allowed = set(senders)
+        shorts = [
+            short
+            for (event_type, state_key), short in zip(keys, ids.values(), strict=True)
+            if event_type != "m.room.member" or state_key in allowed
+        ]
+    else:
+        shorts = list(ids.values())
+    found = client_events.get_many(source, short_ids.events_of(source, shorts))
+    return found if wanted.everything else [event for event in found if reader.passes(event, wanted)]

@@ -5,7 +5,7 @@ from typing import Any
 
 import canonicaljson
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from conduit.protocol import hashes
@@ -69,6 +69,7 @@ def test_content_hash_of_any_shape_is_just_wrong(claimed: Any) -> None:
 
 
 @every_version(event_ids_are_hashes=True)
+@settings(max_examples=30)
 @given(content=CONTENT)
 def test_event_id_is_the_hash_of_the_redacted_event(version: RoomVersion, content: dict[str, Any]) -> None:
     """Computed again the long way, with the libraries of the reference implementation."""

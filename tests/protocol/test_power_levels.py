@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 
 from conduit.protocol.power_levels import (
     CREATOR_LEVEL,
@@ -126,6 +126,7 @@ def test_level_is_read_as_the_version_says(value: Any, legacy: int | None, today
 
 
 @every_version()
+@settings(max_examples=30)
 @given(content=JSON)
 def test_levels_of_any_shape_are_read_as_absent(version: RoomVersion, content: Any) -> None:
     """Every level stays an integer, whatever has been let into a room."""

@@ -5,7 +5,7 @@ Source: client-server API, "Client Config", "Room Tagging". Push rules are the g
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 from conduit.database import trees
@@ -39,6 +39,13 @@ def get(source: CacheSource, user_id: UserId, room_id: RoomId | str, event_type:
     if event_type in _HOT:
         return _contents.get(source, (user_id, room_id, event_type))
     return _load(source, (user_id, room_id, event_type))
+
+
+def ignored_users(source: CacheSource, user_id: UserId) -> Collection[str]:
+    """Return whom the user ignores."""
+    content = get(source, user_id, "", "m.ignored_user_list")
+    listed = None if content is None else content.get("ignored_users")
+    return listed.keys() if isinstance(listed, dict) else ()
 
 
 def put(batch: Batch, user_id: UserId, room_id: RoomId | str, event_type: str, content: Content) -> None:

@@ -6,6 +6,7 @@ A cut says which events lie before it. It stays right when events arrive later: 
     t<n>        up to live event n, without what is filled in right after n
     t<n>~<k>    up to event k of what is filled in right after live event n; k = 0 means all of it
     t-<k>       up to event k of the history before all live events; k = 0 means all of it
+    s<n>_<p>    a /sync token: up to all that arrived while the counter stood at most at n; p is the count at which the process began
 
 Source: client-server API, "Pagination".
 """
@@ -23,6 +24,7 @@ from conduit.protocol.ids import RoomId
 from conduit.service.rooms import short_ids, timeline
 
 _MAX: Final = (1 << 64) - 1
+_SYNC = re.compile(r"s([0-9]{1,18})_([0-9]{1,18})", re.ASCII)
 _TOKEN = re.compile(r"t(?:([0-9]{1,20})(?:~([0-9]{1,20}))?|-([0-9]{1,20}))", re.ASCII)
 
 
@@ -41,6 +43,17 @@ class Cut(NamedTuple):
     def has_passed(self, place: PduId) -> bool:
         """Tell whether the event at `place` lies before this cut."""
         return place.order() <= self
+
+
+class SyncToken(NamedTuple):
+    """A position in the stream of /sync. `start` tells which process gave it: what is kept in memory only is gone with that process."""
+
+    at: int
+    start: int
+
+    def token(self) -> str:
+        """Return the text that stands for this position in answers."""
+        return f"s{self.at}_{self.start}"
 
 
 START: Final = Cut(0, 0)
@@ -65,11 +78,21 @@ def before(place: PduId) -> Cut:
     return Cut(live, sub - 1) if sub else Cut(live - 1, _MAX)
 
 
-def parse(token: str) -> Cut | None:
-    """Return the cut that a token names, or `None` if it is no token of this kind. Raises `InvalidParam` for absurd numbers."""
+def parse_sync(token: str) -> SyncToken:
+    """Return the position that a /sync token names, or raise `InvalidParam`."""
+    match = _SYNC.fullmatch(token)
+    if match is None:
+        raise InvalidParam("Not a token of /sync")
+    return SyncToken(int(match[1]), int(match[2]))
+
+
+def parse(token: str) -> Cut:
+    """Return the cut that a token of /sync or of a page names, or raise `InvalidParam`."""
+    if _SYNC.fullmatch(token):
+        return at_count(parse_sync(token).at)
     match = _TOKEN.fullmatch(token)
     if match is None:
-        return None
+        raise InvalidParam("Unknown pagination token")
     live, filled, back = match.groups()
     numbers = [int(number) for number in (live, filled, back) if number is not None]
     if any(number > _MAX >> 1 for number in numbers):

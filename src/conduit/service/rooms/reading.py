@@ -66,16 +66,9 @@ class Reader:
 
     def check_access(self) -> None:
         """Raise `Forbidden` unless the user is or was in the room, or anybody may read it."""
-        if self.viewer.membership in ("join", "leave", "ban", "invite", "knock"):
-            if self.viewer.membership == "join":
-                return
-            if visibility.is_world_readable(self.source, self.room_id):
-                return
-            if self.viewer.was_joined():
-                return
-        elif visibility.is_world_readable(self.source, self.room_id):
-            return
-        raise Forbidden("You are not allowed to view this room")
+        if self.viewer.membership != "join" and not self.viewer.was_joined():
+            if not visibility.is_world_readable(self.source, self.room_id):
+                raise Forbidden("You are not allowed to view this room")
 
     def newest(self) -> Cut:
         """Return where the user's view of the timeline ends: at the leave for somebody who was in the room, else now."""

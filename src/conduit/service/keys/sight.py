@@ -1,0 +1,56 @@
+"""Who comes into sight and who goes out of it: users share a room with somebody, or do not any more.
+
+A client tracks the devices of the users that it shares rooms with. So it must hear of those who are new, whose devices it does not
+know or knows as they were long ago, and of those who are gone.
+
+Source: client-server API, "Tracking the device list for a user", "Extensions to /sync".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from conduit.database.cache import CacheSource
+from conduit.protocol.ids import RoomId, UserId
+from conduit.service.rooms import members, moves, state
+from conduit.service.rooms.moves import Moves
+
+
+def changes(
+    source: CacheSource, observer: UserId, since: int, upto: int, rooms: Iterable[RoomId] | None = None
+) -> Moves:
+    """Return who came into sight of `observer` and who went out of it in the interval (since, upto].
+
+    Somebody who already shared another room may be told as having come. `rooms` narrows the rooms looked at among those that the observer is in; by
+    default all are.
+    """
+    came: set[UserId] = set()
+    gone: set[UserId] = set()
+    own = {change.room_id for change in members.changes(source, observer, since, upto)}
+    for room_id in own:
+        was_in = _is_in(source, room_id, observer, since)
+        if members.is_joined(source, room_id, observer):
+            if not was_in:
+                came |= members.joined(source, room_id)
+            else:
+                _add(moves.between(source, room_id, since, upto), came, gone)
+        elif was_in:
+            gone |= moves.joined_in(source, state.at_count(source, room_id, since) or 0)
+    for room_id in members.rooms(source, observer) if rooms is None else rooms:
+        head = state.head(source, room_id)
+        if room_id not in own and head is not None and head.since > since:
+            _add(moves.between(source, room_id, since, upto), came, gone)
+    came.discard(observer)
+    gone.discard(observer)
+    return Moves(came, {user for user in gone if not members.share_room(source, observer, user)})
+
+
+def _is_in(source: CacheSource, room_id: RoomId, user_id: UserId, count: int) -> bool:
+    number = state.at_count(source, room_id, count)
+    event = state.get(source, number, "m.room.member", user_id) if number else None
+    return event is not None and event.membership == "join"
+
+
+def _add(moved: Moves, came: set[UserId], gone: set[UserId]) -> None:
+    came |= moved.came
+    gone |= moved.went

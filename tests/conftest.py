@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 
 import pytest
 
@@ -33,6 +33,6 @@ async def hs() -> AsyncIterator[Homeserver]:
 
 
 @pytest.fixture(params=ENGINES)
-def engine_name(request: pytest.FixtureRequest) -> Iterator[str]:
+def engine_name(request: pytest.FixtureRequest) -> str:
     """The name of each engine in turn."""
-    yield request.param
+    return str(request.param)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
 Address = IPv4Address | IPv6Address
 
 _PROXY_HEADERS = ("X-Forwarded-For", "Forwarded", "X-Real-IP", "X-Forwarded-Host", "X-Forwarded-Proto", "Via")
-_LOOPBACK_HOSTS = frozenset({"localhost", "127.0.0.1", "[::1]"})
+_LOOPBACK_HOST = re.compile(r"(localhost|127\.0\.0\.1|\[::1\])(:[0-9]{1,5})?", re.IGNORECASE | re.ASCII)
 
 
 def _parse(text: str) -> Address | None:
@@ -69,6 +70,4 @@ def is_local(peer: str, headers: Mapping[str, str]) -> bool:
         return False
     if any(name in headers for name in _PROXY_HEADERS):
         return False
-    host = headers.get("Host", "")
-    name = host[: host.find("]") + 1] if host.startswith("[") else host.partition(":")[0]
-    return name.lower() in _LOOPBACK_HOSTS
+    return _LOOPBACK_HOST.fullmatch(headers.get("Host", "")) is not None

@@ -19,7 +19,8 @@ def encode(data: bytes) -> str:
 def decode(text: str) -> bytes:
     """Return the bytes that `text`, padded or not, stands for; raise `ValueError` if it is not base64."""
     bare = text.rstrip("=")
-    if len(text) - len(bare) > 2 or not bare.isascii():
+    padding = len(text) - len(bare)
+    if not bare.isascii() or (padding and (padding > 2 or len(text) % 4)):
         raise ValueError("not base64")
     try:
         return a2b_base64(bare + "=" * (-len(bare) % 4), strict_mode=True)

@@ -1,0 +1,38 @@
+"""Third-party identifiers: none here, in the specified words."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.support.homeserver import Homeserver
+
+REQUEST = {"client_secret": "abc", "email": "a@b.org", "send_attempt": 1}
+
+
+async def test_nobody_has_any(hs: Homeserver) -> None:
+    """The list is empty."""
+    alice = await hs.register("alice")
+    assert await alice.get("/account/3pid") == {"threepids": []}
+
+
+@pytest.mark.parametrize("path", ["/account/3pid", "/account/3pid/add", "/account/3pid/bind"])
+async def test_none_can_be_added(hs: Homeserver, path: str) -> None:
+    """Whatever the credentials."""
+    alice = await hs.register("alice")
+    await alice.post(path, {"client_secret": "abc", "sid": "1"}, "M_THREEPID_DENIED")
+
+
+@pytest.mark.parametrize("path", ["/account/3pid/delete", "/account/3pid/unbind"])
+async def test_removing_one_finds_nothing_to_unbind(hs: Homeserver, path: str) -> None:
+    """The answer says that no identity server was asked."""
+    alice = await hs.register("alice")
+    answer = await alice.post(path, {"medium": "email", "address": "a@b.org"})
+    assert answer == {"id_server_unbind_result": "no-support"}
+    await alice.post(path, {"medium": "email"}, "M_MISSING_PARAM")
+
+
+@pytest.mark.parametrize("what", ["account/3pid", "account/password", "register"])
+@pytest.mark.parametrize("medium", ["email", "msisdn"])
+async def test_no_validation_is_sent(hs: Homeserver, what: str, medium: str) -> None:
+    """This server sends no mail."""
+    await hs.client().post(f"/{what}/{medium}/requestToken", REQUEST, "M_THREEPID_DENIED")

@@ -1,0 +1,71 @@
+"""Locks by key."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from conduit.utils.keyed_lock import KeyedLock
+
+
+async def test_holders_of_one_key_take_turns_in_order_of_arrival() -> None:
+    """Whoever came first goes first, and nobody overlaps."""
+    lock = KeyedLock()
+    seen: list[str] = []
+
+    async def work(name: str) -> None:
+        async with lock("room"):
+            seen.append(f"{name} in")
+            await asyncio.sleep(0)
+            seen.append(f"{name} out")
+
+    await asyncio.gather(*(work(name) for name in "abc"))
+    assert seen == ["a in", "a out", "b in", "b out", "c in", "c out"]
+
+
+async def test_different_keys_do_not_wait_for_each_other() -> None:
+    """A lock concerns its key alone."""
+    lock = KeyedLock()
+    async with lock("a"), lock("b"):
+        assert lock.is_held("a")
+        assert lock.is_held("b")
+
+
+async def test_nothing_is_kept_once_nobody_holds_or_waits() -> None:
+    """Keys that are not in use take no memory."""
+    lock = KeyedLock()
+    async with lock("a"):
+        assert len(lock) == 1
+    assert len(lock) == 0
+    assert not lock.is_held("a")
+
+
+async def test_an_exception_inside_releases() -> None:
+    """A failed deed does not leave its lock held."""
+    lock = KeyedLock()
+    with pytest.raises(KeyError):
+        async with lock("a"):
+            raise KeyError("a")
+    assert len(lock) == 0
+
+
+async def test_a_cancelled_waiter_leaves_nothing_behind() -> None:
+    """Who gives up waiting is forgotten, and the next one still gets the lock."""
+    lock = KeyedLock()
+    passed = []
+
+    async def work(name: str) -> None:
+        async with lock("a"):
+            passed.append(name)
+
+    async with lock("a"):
+        first = asyncio.create_task(work("first"))
+        second = asyncio.create_task(work("second"))
+        await asyncio.sleep(0)
+        first.cancel()
+        await asyncio.sleep(0)
+    await second
+    assert passed == ["second"]
+    assert first.cancelled()
+    assert len(lock) == 0

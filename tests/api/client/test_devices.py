@@ -144,12 +144,12 @@ async def test_interactive_authentication_stores_neither_session_nor_password(hs
     """Whatever the client sends to prove itself is in no tree, whether it was right or wrong."""
     alice = await hs.register("alice", device_id="A")
     path = "/account/password"
-    session = (await alice.post(path, {"new_password": "brand new secret"}, 401))["session"]
-    body = {"new_password": "brand new secret", **_auth(password="a wrong secret", session=session)}
+    session = (await alice.post(path, {"new_password": "brand new hush"}, 401))["session"]
+    body = {"new_password": "brand new hush", **_auth(password="a wrong hush", session=session)}
     await alice.post(path, body, 401)
     await alice.post(path, {**body, **_auth(session=session)})
     assert not list(trees.userdevicesessionid_uiaainfo.keys(hs.ctx.db))
     for tree in trees.TREES:
         for key, value in hs.ctx.db.scan(tree.name, b"", None):
-            assert b"secret" not in key + value
+            assert b"hush" not in key + value
             assert PASSWORD.encode() not in key + value

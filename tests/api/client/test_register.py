@@ -175,9 +175,7 @@ async def test_issued_token_opens_closed_registration_as_often_as_allowed() -> N
     """An administrator's token lets in so many, until it expires."""
     async with serve(allow_registration=False) as hs:
         with hs.ctx.db.batch() as batch:
-            registration_tokens.create(
-                batch, "two-uses", uses_allowed=2, expires_at=hs.clock.now_ms() + 60_000
-            )
+            registration_tokens.create(batch, "two-uses", uses_allowed=2, expires_at=hs.clock.now_ms() + 60_000)
         auth = {"type": "m.login.registration_token", "token": "two-uses"}
         await hs.client().post("/register", _wish("alice", auth=auth))
         assert await hs.client().get(VALIDITY, params={"token": "two-uses"}) == {"valid": True}

@@ -1,6 +1,6 @@
 """The admin room and @conduit, who keeps it. As in Conduit the room has the alias `#admins` and is made at the first start.
 
-    await room.ensure(ctx)          # at every start, before the server takes requests
+    await room.set_up(ctx)          # at every start, before the server takes requests
     ctx.tasks.spawn(watch.run(ctx)) # answers what administrators write
 
 Administrators are those whose account says so; the room follows. (In a directory of Conduit's it is the other way round once: whoever is in the room becomes one.)
@@ -17,7 +17,7 @@ from conduit.database.cache import CacheSource
 from conduit.protocol.errors import MatrixError
 from conduit.protocol.ids import EventId, RoomAlias, RoomId, ServerName, UserId
 from conduit.service import events
-from conduit.service.actions import create_room
+from conduit.service.actions import change_profile, create_room, deactivate
 from conduit.service.actions.invite import invite
 from conduit.service.actions.join import join
 from conduit.service.actions.leave import leave
@@ -47,6 +47,14 @@ def alias_of(server_name: ServerName) -> RoomAlias:
 def room_id(source: CacheSource, server_name: ServerName) -> RoomId | None:
     """Return the admin room, or `None` before it is made."""
     return aliases.room_of(source, alias_of(server_name))
+
+
+async def set_up(ctx: Context) -> None:
+    """Make ready for requests: @conduit, the admin room, the first account's token; and go on with deeds that a stop has cut off."""
+    first_account_token(ctx)
+    await ensure(ctx)
+    change_profile.resume(ctx)
+    deactivate.resume(ctx)
 
 
 async def ensure(ctx: Context) -> None:

@@ -22,7 +22,7 @@ _HEARD_KEY = b"conduit_py.admin_heard"
 
 
 async def run(ctx: Context) -> None:
-    """Answer until cancelled. `room.ensure` has been called."""
+    """Answer until cancelled. `room.set_up` has been called."""
     known = room.room_id(ctx.db, ctx.server_name)
     if known is None:
         return

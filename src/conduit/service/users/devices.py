@@ -143,13 +143,15 @@ def seen(db: Database, requester: Requester, ip: str, now_ms: int) -> None:
     """Note when and from where the device was used last, every ten minutes at most; otherwise this costs nothing."""
     if now_ms < requester.seen_until or not requester.device_id:
         return
-    requester.seen_until = now_ms + SEEN_EVERY_MS
     key = (requester.user_id, requester.device_id)
     row = trees.userdeviceid_metadata.get(db, key)
     if row is None:
         return
-    if 0 <= now_ms - (row.get("last_seen_ts") or 0) < SEEN_EVERY_MS and row.get("last_seen_ip") == ip:
+    last = row.get("last_seen_ts") or 0
+    if 0 <= now_ms - last < SEEN_EVERY_MS and row.get("last_seen_ip") == ip:
+        requester.seen_until = last + SEEN_EVERY_MS
         return
+    requester.seen_until = now_ms + SEEN_EVERY_MS
     with db.batch() as batch:
         trees.userdeviceid_metadata.put(batch, key, {**row, "last_seen_ts": now_ms, "last_seen_ip": ip})
 

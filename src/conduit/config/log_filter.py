@@ -1,8 +1,8 @@
 """Which log lines are wanted, written as Conduit writes it: `warn,conduit.api=debug,state_res=off`.
 
-A directive is a level for everything, `part=level` for one part, or `part` alone for all of that part. A part is a module
-(`conduit.service.sync`, also with `::`) or any run of its dotted names (`sync`, `service.sync`); the most exact one decides, and
-of two alike the later. Spans in brackets, which Conduit knows, are ignored.
+A directive is a level for everything, `part=level` for one part, or a dotted part alone for all of it (a single word is taken for a
+mistyped level). A part is a module (`conduit.service.sync`, also with `::`) or any run of its names (`sync`, `service.sync`); the
+most exact one decides, and of two alike the later. Spans in brackets, which Conduit knows, are ignored.
 """
 
 from __future__ import annotations
@@ -38,7 +38,8 @@ class LogFilter:
         if not equals and part.lower() in LEVELS:
             self.default = LEVELS[part.lower()]
             return
-        if (equals and level.strip().lower() not in LEVELS) or not _PART.fullmatch(part):
+        fits = level.strip().lower() in LEVELS if equals else "." in part or ":" in part
+        if not fits or not _PART.fullmatch(part):
             raise ValueError(f'"{directive}" is neither a level ({", ".join(LEVELS)}) nor part=level')
         names = tuple(part.replace("::", ".").strip(".").split("."))
         self._parts.append((names, LEVELS[level.strip().lower()] if equals else LEVELS["trace"]))

@@ -481,7 +481,17 @@ notify_personal = Tree(
     key=row(TEXT, U64, U64, U64),
     value=row(U32, U32),
     ours=True,
-    doc="user, short room, thread, count -> 0 (differs downwards), 1 (as by default) or 2 (differs upwards); 1 if highlight",
+    doc="user, short room, thread, count -> how the user's notification and highlight differ from everybody's: 0 less, 1 alike, 2 more",
+)
+highlight_ordinal = Tree(
+    "highlight_ordinal",
+    key=row(U64, U64, U64),
+    value=NUMBER,
+    ours=True,
+    doc="short room, thread or 0, count of an event that highlights for everybody -> how many there are up to it",
+)
+pushrules_own = Tree(
+    "pushrules_own", key=one(TEXT), value=EMPTY, ours=True, doc="users whose push rules differ from the predefined ones"
 )
 receipt = Tree(
     "receipt",

@@ -1,0 +1,1 @@
+"""Push: rules, unread counts, and the queue of what is to be pushed."""

@@ -1,0 +1,306 @@
+"""The wiring: from a configuration to a running homeserver, top to bottom. The only place that builds owners of state.
+
+    server = build(config)
+    await server.start()          # background tasks, listeners
+    ...
+    await server.stop()           # drains, flushes, closes
+
+`run` is what the command line calls: it adds logs, signals, the banner and the way to end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import signal
+import socket
+from collections.abc import Callable, Iterable
+from collections.abc import Set as AbstractSet
+
+import structlog
+
+import conduit
+from conduit import logs
+from conduit.api import listen, routes
+from conduit.api.app import App
+from conduit.api.web import Route
+from conduit.config.load import ConfigError, Loaded
+from conduit.config.reload import take_over
+from conduit.config.schema import Config
+from conduit.database.database import Database
+from conduit.database.engine import Engine
+from conduit.protocol.ids import RoomId, ServerName, UserId
+from conduit.service import identity, transactions
+from conduit.service.admin import room as admin_room
+from conduit.service.admin import watch as admin_watch
+from conduit.service.context import Context
+from conduit.service.locks import Locks
+from conduit.service.media import retention
+from conduit.service.media.files import MediaFiles
+from conduit.service.presence import Presence
+from conduit.service.rooms import members
+from conduit.service.rooms.typing import Typing
+from conduit.service.users import accounts, short_lived, uiaa
+from conduit.service.users.passwords import Hasher
+from conduit.utils.clock import Clock, SystemClock
+from conduit.utils.tasks import Tasks
+
+log = structlog.get_logger(__name__)
+
+DRAIN_SECONDS = 10.0
+"""How long requests under way may take to end when the server stops."""
+SWEEP_SECONDS = 600.0
+_YOUNG_GARBAGE = 20_000
+"""New objects between two looks for cycles. Python's 700 would look hundreds of times a second under load, for cycles that are rare here."""
+
+
+class Server:
+    """A built homeserver. `start` it, wait on `failed` or whatever else ends it, `stop` it."""
+
+    def __init__(self, ctx: Context, app: App) -> None:
+        self.ctx = ctx
+        self.app = app
+        self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        """Raises once the database or a background task has failed: the server must stop then."""
+        self._listening: listen.Listening | None = None
+        ctx.tasks.on_failure = self._fail
+        ctx.db.on_fault = self._fail
+
+    @property
+    def addresses(self) -> list[str]:
+        """Where it listens, as URLs."""
+        return self._listening.addresses if self._listening is not None else []
+
+    async def start(self, *, with_admin_room: bool = True) -> None:
+        """Start what runs in the background and open the listeners. Raises `CannotListen`.
+
+        Tests of other things go without the admin room, which the first account would join.
+        """
+        ctx = self.ctx
+        if with_admin_room:
+            await admin_room.set_up(ctx)
+            ctx.tasks.spawn(admin_watch.run(ctx), name="admin room")
+        ctx.tasks.spawn(ctx.typing.run(), name="typing")
+        ctx.tasks.spawn(ctx.presence.run(), name="presence")
+        ctx.tasks.spawn(retention.run(ctx), name="media")
+        ctx.tasks.spawn(_sweep(ctx), name="sweep")
+        self._listening = await listen.start(self.app, ctx.config.effective_listeners)
+
+    async def stop(self, drain_seconds: float = DRAIN_SECONDS) -> None:
+        """Answer what is under way, end what runs in the background, write everything out and close."""
+        ctx = self.ctx
+        if self._listening is not None:
+            await self._listening.stop(drain_seconds)
+        await ctx.tasks.close()
+        ctx.hasher.close()
+        ctx.media_files.close()
+        await ctx.db.close()
+        if self.failed.done():
+            self.failed.exception()  # whoever stops the server knows
+
+    def reload(self, config: Config) -> None:
+        """Take over what may change while the server runs, and read the certificates anew. The rest waits for a restart, and is logged."""
+        reloaded = take_over(self.ctx.config, config)
+        # The context is frozen for everybody but its builder: handlers read their settings from it at each request.
+        object.__setattr__(self.ctx, "config", reloaded.config)
+        if "rate_limits" in reloaded.taken:
+            self.app.limits.configure(reloaded.config.rate_limits)
+        if self._listening is not None:
+            try:
+                self._listening.reload_certificates()
+            except listen.CannotListen as error:
+                log.error("certificates_not_reloaded", error=str(error))
+        logs.notice(__name__, "reloaded", changed=list(reloaded.taken), after_restart=list(reloaded.waiting))
+
+    def _fail(self, error: BaseException) -> None:
+        if not self.failed.done():
+            self.failed.set_exception(error)
+
+
+def build(
+    config: Config,
+    *,
+    clock: Clock | None = None,
+    db: Database | None = None,
+    hasher: Hasher | None = None,
+    more_routes: Iterable[Iterable[Route]] = (),
+) -> Server:
+    """Open the database, unless `db` is given, and put the server of `config` together.
+
+    Called inside the loop that is to run it. Raises what opening a database raises (`conduit.database.errors`); then nothing stays open.
+    """
+    clock = clock or SystemClock()
+    server_name = ServerName(config.server_name)
+    db = db or open_database(config)
+    try:
+        identity.settle_server_name(db, server_name)
+
+        def see_room(room_id: RoomId) -> Iterable[AbstractSet[tuple[str, str]]]:
+            return members.wake_keys(db, room_id, server_name)
+
+        def see_user(user_id: UserId) -> Iterable[AbstractSet[tuple[str, str]]]:
+            yield frozenset((("user", user_id),))
+            for room_id in members.rooms(db, user_id):
+                yield from members.wake_keys(db, room_id, server_name)
+
+        structure = config.media.directory_structure
+        ctx = Context(
+            config=config,
+            server_name=server_name,
+            db=db,
+            clock=clock,
+            signing_key=identity.signing_key(db),
+            locks=Locks(),
+            typing=Typing(db=db, clock=clock, audience=see_room),
+            presence=Presence(db=db, clock=clock, audience=see_user),
+            media_files=MediaFiles(config.media_path, length=structure.length, depth=structure.depth),
+            hasher=hasher or Hasher(),
+            tasks=Tasks(),
+        )
+        return Server(ctx, App(ctx, [*routes.tables(), *more_routes]))
+    except BaseException:
+        db.close_now()
+        raise
+
+
+def open_database(config: Config) -> Database:
+    """Open the database that `config` names."""
+    from conduit.database.memory import MemoryEngine
+    from conduit.database.trees import TREE_NAMES
+
+    engine: Engine
+    if config.database_backend == "memory":
+        engine = MemoryEngine(TREE_NAMES)
+    elif config.database_backend == "rocksdb":
+        from conduit.database.rocksdb import RocksEngine
+
+        config.database_path.mkdir(parents=True, exist_ok=True)
+        engine = RocksEngine(config.database_path, TREE_NAMES, max_open_files=config.rocksdb_max_open_files)
+    else:
+        from conduit.database.lmdb import LmdbEngine
+
+        config.database_path.mkdir(parents=True, exist_ok=True)
+        engine = LmdbEngine(config.database_path, TREE_NAMES)
+    return Database(engine, fsync=config.durability == "fsync")
+
+
+async def _sweep(ctx: Context) -> None:
+    """Forget what has run out: answers kept for repeated requests, sessions, short-lived tokens. Runs until cancelled."""
+    while True:
+        now_ms = ctx.clock.now_ms()
+        await transactions.sweep(ctx.db, now_ms=now_ms)
+        with ctx.db.batch() as batch:
+            short_lived.sweep(batch, now_ms)
+            uiaa.sweep(batch, now_ms)
+        await ctx.clock.sleep(SWEEP_SECONDS)
+
+
+def run(loaded: Loaded, load_again: Callable[[], Loaded]) -> None:
+    """Serve until SIGTERM or SIGINT. SIGHUP takes over what `load_again` returns.
+
+    Raises what `build` and `Server.start` raise; and, once everything is closed, what has made the server fail.
+    """
+    import uvloop
+
+    logs.set_up(loaded.config.log, loaded.config.log_format)
+    for warning in loaded.warnings:
+        log.warning("configuration", warning=warning)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_serve(loaded, load_again))
+
+
+async def _serve(loaded: Loaded, load_again: Callable[[], Loaded]) -> None:
+    server = build(loaded.config)
+    stop = asyncio.Event()
+    try:
+        _on_signals(server, stop, load_again)
+        await server.start()
+        _announce(server, loaded)
+        # What is alive now lives for good: the collector need not look at it again.
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(_YOUNG_GARBAGE, 20, 50)
+        _tell_service_manager("READY=1")
+        stopping = asyncio.ensure_future(stop.wait())
+        await asyncio.wait((stopping, server.failed), return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        _tell_service_manager("STOPPING=1")
+    finally:
+        await server.stop()
+    if server.failed.done():
+        server.failed.result()
+    log.info("stopped")
+
+
+def _on_signals(server: Server, stop: asyncio.Event, load_again: Callable[[], Loaded]) -> None:
+    loop = asyncio.get_running_loop()
+
+    def end() -> None:
+        # Whoever asks a second time does not want to wait: then the signal does what it does by itself.
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)
+        stop.set()
+
+    def reload() -> None:
+        try:
+            loaded = load_again()
+        except ConfigError as error:
+            log.error("not_reloaded", faults=error.faults)
+            return
+        for warning in loaded.warnings:
+            log.warning("configuration", warning=warning)
+        logs.set_up(loaded.config.log, server.ctx.config.log_format)
+        server.reload(loaded.config)
+
+    loop.add_signal_handler(signal.SIGTERM, end)
+    loop.add_signal_handler(signal.SIGINT, end)
+    loop.add_signal_handler(signal.SIGHUP, reload)
+
+
+def _tell_service_manager(state: str) -> None:
+    """Tell systemd how we are, if it wants to know (`Type=notify`)."""
+    path = os.environ.get("NOTIFY_SOCKET")
+    if not path:
+        return
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
+        channel.connect("\0" + path[1:] if path.startswith("@") else path)
+        channel.send(state.encode())
+
+
+_BANNER = """\
+
+  Conduit-py {version}, a Matrix homeserver
+
+    {url}
+
+  Nothing is configured, so this is a place to try it: only this machine can reach it, anybody here can make
+  an account, and it does not talk with other servers. The first account becomes the administrator.
+
+  What next?
+    - Open a Matrix client, for example Element, choose "{url}" as the homeserver, and make an account.
+    - To serve others, copy conduit.toml.example to conduit.toml, set server_name and database_path, and run
+      conduit --config conduit.toml
+
+  Data: {data}
+  Stop it with Ctrl+C.
+"""
+
+
+def _announce(server: Server, loaded: Loaded) -> None:
+    config = loaded.config
+    if loaded.embedded:
+        url = server.addresses[0]
+        print(_BANNER.format(version=conduit.__version__, url=url, data=config.database_path), flush=True)
+        return
+    logs.notice(
+        __name__, "listening", addresses=server.addresses, server_name=config.server_name, version=conduit.__version__
+    )
+    token = accounts.first_token(server.ctx.db)
+    if token is not None:
+        logs.notice(
+            __name__,
+            "first_start",
+            registration_token=token,
+            hint="the account that registers with this token becomes the administrator",
+        )

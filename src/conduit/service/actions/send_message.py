@@ -9,6 +9,7 @@ from conduit.protocol.ids import EventId, RoomId, UserId
 from conduit.protocol.relations import THREAD, relation_of
 from conduit.service.actions import content_checks, once
 from conduit.service.actions.once import Transaction
+from conduit.service.actions.redact import require_own
 from conduit.service.context import Context
 from conduit.service.rooms import members, timeline
 
@@ -22,12 +23,15 @@ async def send_message(
     *,
     transaction: Transaction | None = None,
     origin_server_ts: int | None = None,
+    own_only: bool = False,
 ) -> EventId:
-    """Send a message event and return its id; the same transaction sends it once only.
+    """Send a message event and return its id; the same transaction sends it once only. `own_only` is that of `redact`.
 
     Raises what `events.send` does, and `BadRequest` for a thread that would start inside of another.
     """
     if event_type == "m.room.redaction":
+        if own_only:
+            require_own(ctx, sender, content.get("redacts"))
         return await _send_redaction(ctx, sender, room_id, content, transaction)
     if "m.relates_to" in content and members.is_joined(ctx.db, room_id, sender):
         _check_thread(ctx, room_id, content)

@@ -72,6 +72,10 @@ class RoomView:
         if room_id is None and not version.room_id_is_create_hash:
             room_id = new_room_id(ctx.server_name)
         event = build_create(ctx, room_id, version, sender, content, origin_server_ts=origin_server_ts)
+        while room_id is None and state.exists(batch, event.room_id):
+            # The id is a hash of the event: equal wishes of one user within a millisecond would be one room.
+            later = event.origin_server_ts + 1
+            event = build_create(ctx, room_id, version, sender, content, origin_server_ts=later)
         authorise.authorise(batch, event)
         versions.remember(batch, event.room_id, version)
         accept(ctx, batch, event, state_before=0)

@@ -175,10 +175,11 @@ def with_event(batch: Batch, state: int, statekey: int, event: int) -> int:
     return number
 
 
-def whole(batch: Batch, state: Mapping[int, int], *, near: int = 0) -> int:
+def whole(batch: Batch, state: Mapping[int, int], *, near: int = 0, aside: bool = False) -> int:
     """Return the number of a state given as a whole (short state key -> short event), stored if it is new.
 
-    Equal states get equal numbers. `near` is a state that it is likely to resemble, 0 if there is none.
+    Equal states get equal numbers. `near` is a state that it is likely to resemble, 0 if there is none; `aside` says that nothing
+    will build on it.
     """
     pairs = sorted(struct.pack(">QQ", key, event) for key, event in state.items())
     digest = sha256(b"\xff".join(pairs)).digest()
@@ -195,7 +196,7 @@ def whole(batch: Batch, state: Mapping[int, int], *, near: int = 0) -> int:
         old = ids(batch, near)
         changed = ((key, old[key]) for key in (U64.decode(pair[:8]) for pair in added) if key in old)
         removed = sorted(struct.pack(">QQ", key, event) for key, event in chain(before.items(), changed))
-        _place(batch, number, b"".join(added), b"".join(removed), stack, _LINE)
+        _place(batch, number, b"".join(added), b"".join(removed), stack, _ASIDE if aside else _LINE)
     else:
         _place(batch, number, b"".join(pairs), b"", (), _LINE)
     return number

@@ -274,7 +274,7 @@ async def test_stopping_answers_long_polls_and_finishes_deeds() -> None:
         acting = hs.start(hs.client().raw("PUT", BASE + "/deed", {}))
         await _event("polling").wait()
         await _event("deed begun").wait()
-        stopping = hs.start(hs.running.listening.stop(5))
+        stopping = hs.start(hs.running.stop(5))
         answer = await waiting
         assert answer.status == 503
         assert answer.headers["Retry-After"] == "1"

@@ -1,79 +1,56 @@
-"""From a configuration to a running server: the one place where tests put it together."""
+"""From a configuration to a running server, on a free port: the one place where tests put it together."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import replace
+from inspect import isawaitable
+from typing import Any
 
-from conduit.api import listen
-from conduit.api.app import App
+from conduit import server
 from conduit.api.web import Route
 from conduit.config.schema import Config, Listener
-from conduit.database.database import Database
-from conduit.database.memory import MemoryEngine
-from conduit.database.trees import TREE_NAMES
-from conduit.protocol.ids import ServerName
-from conduit.protocol.signing import SigningKey
-from conduit.service.context import Context
-from conduit.service.locks import Locks
-from conduit.service.media.files import MediaFiles
-from conduit.service.presence import Presence
-from conduit.service.rooms.typing import Typing
+from conduit.server import Server
+from conduit.service.users import accounts
 from conduit.service.users.passwords import Hasher
 from conduit.utils.clock import Clock
-from conduit.utils.tasks import Tasks
 
-SEED = bytes(range(32))
-
-
-@dataclass
-class Running:
-    """A running server."""
-
-    ctx: Context
-    app: App
-    listening: listen.Listening
-    url: str
-
-    async def stop(self) -> None:
-        """Stop it and close its database."""
-        await self.listening.stop(5)
-        await self.ctx.tasks.close()
-        await self.ctx.db.close()
+LISTENERS = (Listener(address="127.0.0.1", port=0),)
 
 
-async def run(config: Config, clock: Clock, extra: Iterable[Iterable[Route]]) -> Running:
-    """Start a server on a free port of the loopback address."""
-    db = Database(MemoryEngine(TREE_NAMES))
-    ctx = Context(
-        config=config,
-        server_name=ServerName(config.server_name),
-        db=db,
-        clock=clock,
-        signing_key=SigningKey(SEED, "test"),
-        locks=Locks(),
-        typing=Typing(db=db, clock=clock, audience=lambda room_id: ()),
-        presence=Presence(db=db, clock=clock, audience=lambda user_id: ()),
-        media_files=MediaFiles(Path(config.database_path) / "media"),
-        hasher=Hasher(time_cost=1, memory_kib=64),
-        tasks=Tasks(),
+async def run(config: Config, clock: Clock, more_routes: Iterable[Iterable[Route]], *, first_is_admin: bool) -> Server:
+    """Start the server of `config`. Hashing passwords is made cheap.
+
+    Unless `first_is_admin`, the first account is one like any other, and so is not in the admin room.
+    """
+    if not config.listeners:
+        config = replace(config, listeners=LISTENERS)
+    _import_what_imports()
+    building: Any = server.build(
+        config, clock=clock, hasher=Hasher(time_cost=1, memory_kib=64), more_routes=more_routes
     )
-    app = App(ctx, [*_tables(), *extra])
-    listening = await listen.start(app, [Listener(address="127.0.0.1", port=0)])
-    return Running(ctx, app, listening, listening.addresses[0])
+    built: Server = await building if isawaitable(building) else building
+    if not first_is_admin:
+        with built.ctx.db.batch() as batch:
+            accounts.take_first_token(batch)
+    await built.start()
+    return built
 
 
-def _tables() -> Iterable[Iterable[Route]]:
+def _import_what_imports() -> None:
     # While endpoint files are being written: take those that import.
     import importlib
     import pkgutil
     import sys
 
     import conduit.api.client
+    from conduit.api import routes
 
+    found = []
     for name in ["wellknown", *(f"client.{m.name}" for m in pkgutil.iter_modules(conduit.api.client.__path__))]:
         try:
-            yield importlib.import_module(f"conduit.api.{name}").routes
+            assert importlib.import_module(f"conduit.api.{name}").routes is not None
+            found.append(name)
         except Exception as error:
             print(f"conduit.api.{name} is left out: {error!r}", file=sys.stderr)
+    routes.MODULES = tuple(found)  # type: ignore[assignment]

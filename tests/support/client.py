@@ -82,7 +82,7 @@ class Client:
         if judge is None:
             return
         is_json = response.headers.get("Content-Type") == "application/json"
-        if is_json or response.status >= 400:
+        if is_json or (response.status >= 400 and response.body):
             judge.check(method, path, response.status, response.json() if method != "HEAD" else None)
 
     async def request(self, method: str, path: str, json: Any = None, expect: Expect = 200, **options: Any) -> Any:

@@ -19,9 +19,12 @@ from typing import Any
 
 import aiohttp
 
+from conduit.api.app import App
 from conduit.api.web import Route
 from conduit.config.schema import Config
-from tests.support.build import Running, run
+from conduit.server import Server
+from conduit.service.context import Context
+from tests.support.build import run
 from tests.support.client import Client, User
 from tests.support.clock import ManualClock
 
@@ -31,29 +34,32 @@ PASSWORD = "correct horse battery staple"
 class Homeserver:
     """A running homeserver, made by `serve`."""
 
-    def __init__(self, config: Config, clock: ManualClock, extra: Iterable[Iterable[Route]]) -> None:
+    def __init__(
+        self, config: Config, clock: ManualClock, extra: Iterable[Iterable[Route]], first_is_admin: bool
+    ) -> None:
         self.config = config
         self.clock = clock
         self.bugs: list[Exception] = []
         """Every exception that became a 500. A test that means one clears the list; else it fails when the server stops."""
         self._extra = tuple(extra)
-        self._running: Running | None = None
+        self._first_is_admin = first_is_admin
+        self._running: Server | None = None
         self._session: aiohttp.ClientSession | None = None
         self._tasks: set[asyncio.Task[Any]] = set()
 
     @property
-    def running(self) -> Running:
-        """What `run` has built."""
+    def running(self) -> Server:
+        """The server itself."""
         assert self._running is not None
         return self._running
 
     @property
-    def ctx(self) -> Any:
+    def ctx(self) -> Context:
         """The server's context, to look at what is not to be seen from outside."""
         return self.running.ctx
 
     @property
-    def app(self) -> Any:
+    def app(self) -> App:
         """The web application."""
         return self.running.app
 
@@ -66,7 +72,7 @@ class Homeserver:
     @property
     def url(self) -> str:
         """The base URL, without a slash at its end."""
-        return self.running.url
+        return self.running.addresses[0]
 
     @property
     def server_name(self) -> str:
@@ -80,7 +86,7 @@ class Homeserver:
 
     async def open(self) -> None:
         """Start."""
-        self._running = await run(self.config, self.clock, self._extra)
+        self._running = await run(self.config, self.clock, self._extra, first_is_admin=self._first_is_admin)
         self.app.on_bug = self.bugs.append
         # One session for all, with as many connections as a test's long polls need.
         self._session = aiohttp.ClientSession(
@@ -95,7 +101,7 @@ class Homeserver:
         if self._session is not None:
             await self._session.close()
         if self._running is not None:
-            await self._running.stop()
+            await self._running.stop(5)
             self._running = None
         if self.bugs:
             raise AssertionError("a request was answered with 500") from self.bugs[0]
@@ -146,13 +152,16 @@ async def serve(
     directory: Path | None = None,
     clock: ManualClock | None = None,
     extra: Iterable[Iterable[Route]] = (),
+    first_is_admin: bool = False,
     **settings: Any,
 ) -> AsyncIterator[Homeserver]:
-    """Run a homeserver. `settings` are those of `Config`; `extra` are route tables for tests of the web layer itself."""
+    """Run a homeserver. `settings` are those of `Config`; `extra` are route tables for tests of the web layer itself.
+    With `first_is_admin` the first account becomes the administrator's, as outside of tests; its user is then in the admin room.
+    """
     with TemporaryDirectory(prefix="conduit-test-") as temporary:
         settings.setdefault("database_path", directory or Path(temporary))
         config = Config.for_tests(database_backend=engine, **settings)
-        server = Homeserver(config, clock or ManualClock(), extra)
+        server = Homeserver(config, clock or ManualClock(), extra, first_is_admin)
         try:
             await server.open()
             yield server

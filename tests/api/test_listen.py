@@ -1,0 +1,126 @@
+"""Listeners."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import aiohttp
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from conduit.api import listen
+from conduit.api.listen import CannotListen
+from conduit.config.schema import Listener
+from tests.support.homeserver import Homeserver
+
+VERSIONS = "/_matrix/client/versions"
+
+
+def make_certificate(folder: Path, name: str) -> tuple[Path, Path]:
+    """Return the paths of a self-signed certificate for localhost and its key."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    certs, private = folder / f"{name}.pem", folder / f"{name}.key"
+    certs.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    pem = serialization.PrivateFormat.PKCS8
+    private.write_bytes(key.private_bytes(serialization.Encoding.PEM, pem, serialization.NoEncryption()))
+    return certs, private
+
+
+async def _get(url: str, connector: aiohttp.BaseConnector | None = None) -> int:
+    async with aiohttp.ClientSession(connector=connector) as session, session.get(url + VERSIONS) as response:
+        return response.status
+
+
+async def test_several_listeners_serve_the_same(hs: Homeserver, tmp_path: Path) -> None:
+    """IPv4, a Unix socket and IPv6, where the machine has it."""
+    listeners = [Listener(address="127.0.0.1", port=0), Listener(path=tmp_path / "socket")]
+    if socket.has_ipv6:
+        listeners.append(Listener(address="::1", port=0))
+    listening = await listen.start(hs.app, listeners)
+    try:
+        assert await _get(listening.addresses[0]) == 200
+        assert listening.addresses[1] == f"http+unix:{tmp_path / 'socket'}"
+        assert await _get("http://localhost", aiohttp.UnixConnector(str(tmp_path / "socket"))) == 200
+        for address in listening.addresses[2:]:
+            assert address.startswith("http://[::1]:")
+            assert await _get(address) == 200
+    finally:
+        await listening.stop(1)
+
+
+async def test_tls_is_spoken_and_certificates_can_be_renewed(hs: Homeserver, tmp_path: Path) -> None:
+    """A connection after the reload sees the new certificate; a broken one changes nothing."""
+    certs, key = make_certificate(tmp_path, "old")
+    listening = await listen.start(hs.app, [Listener(address="127.0.0.1", port=0, certs=certs, key=key)])
+    try:
+        url = listening.addresses[0]
+        assert url.startswith("https://127.0.0.1:")
+        assert "old" in await _common_name(url, certs)
+        new_certs, new_key = make_certificate(tmp_path, "new")
+        certs.write_bytes(new_certs.read_bytes())
+        key.write_bytes(new_key.read_bytes())
+        listening.reload_certificates()
+        assert "new" in await _common_name(url, new_certs)
+        certs.write_text("nonsense")
+        with pytest.raises(CannotListen):
+            listening.reload_certificates()
+        assert "new" in await _common_name(url, new_certs)
+    finally:
+        await listening.stop(1)
+
+
+async def _common_name(url: str, trusted: Path) -> str:
+    context = ssl.create_default_context(cafile=str(trusted))
+    port = int(url.rpartition(":")[2])
+    _, writer = await asyncio.open_connection("127.0.0.1", port, ssl=context, server_hostname="localhost")
+    try:
+        return str(writer.get_extra_info("peercert")["subject"])
+    finally:
+        writer.close()
+        await writer.wait_closed()
+
+
+async def test_a_port_in_use_is_said_in_one_line(hs: Homeserver) -> None:
+    """And the listeners opened before are closed again."""
+    port = int(hs.url.rpartition(":")[2])
+    with pytest.raises(CannotListen, match=f"cannot listen on 127.0.0.1 port {port}"):
+        await listen.start(hs.app, [Listener(address="127.0.0.1", port=0), Listener(address="127.0.0.1", port=port)])
+
+
+async def test_a_missing_certificate_is_said_in_one_line(hs: Homeserver, tmp_path: Path) -> None:
+    """The message names the file."""
+    missing = tmp_path / "none.pem"
+    with pytest.raises(CannotListen, match=r"none\.pem"):
+        await listen.start(hs.app, [Listener(address="127.0.0.1", port=0, certs=missing, key=missing)])
+
+
+async def test_after_stop_nobody_listens(hs: Homeserver) -> None:
+    """Idle connections are closed and new ones refused."""
+    listening = await listen.start(hs.app, [Listener(address="127.0.0.1", port=0)])
+    host, port = listening.addresses[0].removeprefix("http://").split(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    await listening.stop(1)
+    assert await reader.read() == b""
+    writer.close()
+    with pytest.raises(ConnectionRefusedError):
+        await asyncio.open_connection(host, int(port))

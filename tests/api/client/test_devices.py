@@ -87,13 +87,14 @@ async def test_deleting_a_device_takes_ones_own_password(hs: Homeserver) -> None
     """Another user's does not count, nor does a dummy stage."""
     alice = await hs.register("alice")
     await hs.register("bob", "bobs own password")
-    for auth in (
+    attempts: list[dict[str, Any]] = [
         _auth("bob", "bobs own password"),
         _auth("@alice:elsewhere.org"),
         {"auth": {"type": "m.login.dummy"}},
         {"auth": {"type": "m.login.password", "password": 5}},
         {"auth": {}},
-    ):
+    ]
+    for auth in attempts:
         await alice.delete(f"/devices/{alice.device_id}", auth, 401)
     assert await _ids(alice) == [alice.device_id]
 

@@ -34,5 +34,5 @@ async def test_removing_one_finds_nothing_to_unbind(hs: Homeserver, path: str) -
 @pytest.mark.parametrize("what", ["account/3pid", "account/password", "register"])
 @pytest.mark.parametrize("medium", ["email", "msisdn"])
 async def test_no_validation_is_sent(hs: Homeserver, what: str, medium: str) -> None:
-    """This server sends no mail."""
+    """Neither mail nor text message."""
     await hs.client().post(f"/{what}/{medium}/requestToken", REQUEST, "M_THREEPID_DENIED")

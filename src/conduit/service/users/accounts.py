@@ -8,7 +8,7 @@ A deactivated account keeps its row for ever, so that nobody can take its name.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal
 
 from conduit.database import trees
@@ -39,11 +39,14 @@ class Account:
     """Whether a deactivated user is still to leave rooms; a restart goes on with it."""
 
 
+_FIELDS = frozenset(field.name for field in fields(Account))
+
+
 def get(source: CacheSource, user_id: str) -> Account | None:
     """Return the account, or `None` if there is no such user here."""
     row: dict[str, Any] | None = trees.account.get(source, user_id)
     if row is not None:
-        return Account(**row)
+        return Account(**{name: value for name, value in row.items() if name in _FIELDS})
     return Account() if trees.userid_password.has(source, user_id) else None
 
 
@@ -128,7 +131,11 @@ def local_users(source: CacheSource, server_name: ServerName) -> Iterator[UserId
 
 def admins(source: CacheSource) -> list[UserId]:
     """Return the administrators of this server."""
-    return [UserId(user_id) for user_id, row in trees.account.scan(source) if row["admin"] and not row["deactivated"]]
+    return [
+        UserId(user_id)
+        for user_id, row in trees.account.scan(source)
+        if row.get("admin") and not row.get("deactivated")
+    ]
 
 
 def with_flag(source: CacheSource, flag: str) -> list[UserId]:

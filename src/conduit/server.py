@@ -11,12 +11,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import os
 import signal
 import socket
 from collections.abc import Callable, Iterable
 from collections.abc import Set as AbstractSet
+from pathlib import Path
 
 import structlog
 
@@ -27,9 +29,9 @@ from conduit.api.app import App
 from conduit.api.web import Route
 from conduit.config.load import ConfigError, Loaded
 from conduit.config.reload import take_over
-from conduit.config.schema import Config
+from conduit.config.schema import MB, Config
 from conduit.database.database import Database
-from conduit.database.engine import Engine
+from conduit.database.open import open_database
 from conduit.protocol.ids import RoomId, ServerName, UserId
 from conduit.service import identity, transactions
 from conduit.service.admin import room as admin_room
@@ -51,6 +53,8 @@ log = structlog.get_logger(__name__)
 DRAIN_SECONDS = 10.0
 """How long requests under way may take to end when the server stops."""
 SWEEP_SECONDS = 600.0
+_CACHE_PART = 8
+_CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")
 _YOUNG_GARBAGE = 20_000
 """New objects between two looks for cycles. Python's 700 would look hundreds of times a second under load, for cycles that are rare here."""
 
@@ -72,15 +76,11 @@ class Server:
         """Where it listens, as URLs."""
         return self._listening.addresses if self._listening is not None else []
 
-    async def start(self, *, with_admin_room: bool = True) -> None:
-        """Start what runs in the background and open the listeners. Raises `CannotListen`.
-
-        Tests of other things go without the admin room, which the first account would join.
-        """
+    async def start(self) -> None:
+        """Start what runs in the background and open the listeners. Raises `CannotListen`."""
         ctx = self.ctx
-        if with_admin_room:
-            await admin_room.set_up(ctx)
-            ctx.tasks.spawn(admin_watch.run(ctx), name="admin room")
+        await admin_room.set_up(ctx)
+        ctx.tasks.spawn(admin_watch.run(ctx), name="admin room")
         ctx.tasks.spawn(ctx.typing.run(), name="typing")
         ctx.tasks.spawn(ctx.presence.run(), name="presence")
         ctx.tasks.spawn(retention.run(ctx), name="media")
@@ -132,7 +132,7 @@ def build(
     """
     clock = clock or SystemClock()
     server_name = ServerName(config.server_name)
-    db = db or open_database(config)
+    db = db or _open_database(config)
     try:
         identity.settle_server_name(db, server_name)
 
@@ -164,25 +164,28 @@ def build(
         raise
 
 
-def open_database(config: Config) -> Database:
-    """Open the database that `config` names."""
-    from conduit.database.memory import MemoryEngine
-    from conduit.database.trees import TREE_NAMES
+def _open_database(config: Config) -> Database:
+    return open_database(
+        config.database_path,
+        config.database_backend,
+        cache_bytes=cache_bytes(config, memory_bytes()),
+        own_factor=config.conduit_cache_capacity_modifier,
+        max_open_files=config.rocksdb_max_open_files,
+        fsync=config.durability == "fsync",
+    )
 
-    engine: Engine
-    if config.database_backend == "memory":
-        engine = MemoryEngine(TREE_NAMES)
-    elif config.database_backend == "rocksdb":
-        from conduit.database.rocksdb import RocksEngine
 
-        config.database_path.mkdir(parents=True, exist_ok=True)
-        engine = RocksEngine(config.database_path, TREE_NAMES, max_open_files=config.rocksdb_max_open_files)
-    else:
-        from conduit.database.lmdb import LmdbEngine
+def cache_bytes(config: Config, memory: int) -> int:
+    """Return what all caches together may take on a machine with `memory` bytes: what is configured, at most an eighth."""
+    return min(int(config.db_cache_capacity_mb * MB), memory // _CACHE_PART)
 
-        config.database_path.mkdir(parents=True, exist_ok=True)
-        engine = LmdbEngine(config.database_path, TREE_NAMES)
-    return Database(engine, fsync=config.durability == "fsync")
+
+def memory_bytes() -> int:
+    """Return the memory that this process may use: the machine's, or what its container is limited to."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    with contextlib.suppress(OSError, ValueError):
+        memory = min(memory, int(_CGROUP_LIMIT.read_text()))
+    return memory
 
 
 async def _sweep(ctx: Context) -> None:

@@ -38,7 +38,8 @@ from conduit.database.overlay import Changes, overlaid
 
 Entry = tuple[bytes, bytes]
 
-_LIB_VERSION = 1
+DATA_FILE = "data.mdb"
+LIB_VERSION = 1
 _MAP_BYTES = (1 << 40, 1 << 36, 1 << 33)
 """The largest possible size of the file; the next one is tried where the machine does not grant so much address space."""
 _FIRST_CHUNK, _CHUNK = 4, 256
@@ -54,7 +55,7 @@ class LmdbEngine:
     survives_kill = False
 
     def __init__(self, directory: Path, trees: Sequence[str], *, fsync: bool = True) -> None:
-        self._path = directory / "data.mdb"
+        self._path = directory / DATA_FILE
         self._env = _open(directory, len(trees), fsync)
         # Readers that died with a killed process would keep old pages alive.
         self._env.reader_check()
@@ -306,7 +307,7 @@ def _open(directory: Path, trees: int, fsync: bool) -> Any:
                 # Without fsync a commit may be lost with the machine's power; the file itself stays whole.
                 metasync=fsync,
                 mode=0o600,
-                lib_version=_LIB_VERSION,
+                lib_version=LIB_VERSION,
             )
         except lmdb.MemoryError:
             if map_bytes == _MAP_BYTES[-1]:

@@ -39,7 +39,8 @@ def accept(
     """
     room_id = event.room_id
     room = short_ids.ensure_room(batch, room_id)
-    short = short_ids.ensure_event(batch, event.event_id)
+    known = short_ids.short_event(batch, event.event_id)
+    short = short_ids.give_event(batch, event.event_id) if known is None else known
     key = 0
     state_after = state_before
     if event.state_key is not None:
@@ -59,7 +60,11 @@ def accept(
         state.set_current(batch, room_id, state_after, place.live, [(event, key, short)])
     if event.type == "m.room.member" and event.state_key is not None:
         _record_member(ctx, batch, event, short, place, UserId(event.state_key))
-    _index(batch, event, short, place, state_before)
+    redaction = None if known is None else redactions.waiting_for(batch, event)
+    if redaction is None:
+        _index(batch, event, short, place, state_before)
+    else:
+        redactions.carry_out(batch, event, redaction)
     counting.count_event(batch, event, place, server_name=ctx.server_name)
     if destinations:
         queue.enqueue_event(batch, place, destinations)

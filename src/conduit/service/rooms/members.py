@@ -383,5 +383,5 @@ def forget(batch: Batch, room_id: RoomId, user_id: UserId) -> None:
         return
     trees.userroomid_leftstate.delete(batch, (user_id, room_id))
     trees.roomuserid_leftcount.delete(batch, (room_id, user_id))
-    trees.membership_stream.delete(batch, (user_id, known.since))
+    # The row of the stream stays: devices that have not heard of the leave yet still must.
     _cache_rooms(batch, user_id, room_id, None)

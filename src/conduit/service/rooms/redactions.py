@@ -15,7 +15,16 @@ from conduit.database.layouts import PduId
 from conduit.protocol.event_auth.redaction import applies
 from conduit.protocol.ids import EventId
 from conduit.protocol.pdu import Event
-from conduit.service.rooms import client_events, relations, search_index, state, state_bodies, threads, timeline
+from conduit.service.rooms import (
+    client_events,
+    relations,
+    search_index,
+    short_ids,
+    state,
+    state_bodies,
+    threads,
+    timeline,
+)
 
 
 def record(batch: Batch, redaction: Event, *, state_before: int) -> Event | None:
@@ -24,6 +33,8 @@ def record(batch: Batch, redaction: Event, *, state_before: int) -> Event | None
     if target_id is None:
         return None
     trees.redaction.put(batch, (target_id, redaction.event_id), True)
+    # With a number, an event that comes later is recognised as one that was spoken of before.
+    short_ids.ensure_event(batch, target_id)
     target = timeline.event(batch, target_id)
     if target is None or timeline.is_redacted(batch, target_id):
         return None

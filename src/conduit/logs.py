@@ -12,7 +12,6 @@ import sys
 import time
 import traceback
 from collections.abc import Mapping, MutableMapping
-from types import TracebackType
 from typing import Any, TextIO
 
 import orjson
@@ -153,11 +152,6 @@ class _FromStandardLibrary(logging.Handler):
             return
         fields: dict[str, Any] = {"exc_info": record.exc_info} if record.exc_info and record.exc_info[1] else {}
         getattr(logger, level, logger.info)(record.getMessage(), **fields)
-
-
-def unhandled(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    """Log an exception that nobody caught; for `sys.excepthook`."""
-    structlog.get_logger("conduit").critical("unhandled_exception", exc_info=(kind, error, trace))
 
 
 _state = _State()

@@ -30,10 +30,10 @@ async def run(config: Config, clock: Clock, more_routes: Iterable[Iterable[Route
         config, clock=clock, hasher=Hasher(time_cost=1, memory_kib=64), more_routes=more_routes
     )
     built: Server = await building if isawaitable(building) else building
+    await built.start()
     if not first_is_admin:
         with built.ctx.db.batch() as batch:
             accounts.take_first_token(batch)
-    await built.start()
     return built
 
 
@@ -53,4 +53,4 @@ def _import_what_imports() -> None:
             found.append(name)
         except Exception as error:
             print(f"conduit.api.{name} is left out: {error!r}", file=sys.stderr)
-    routes.MODULES = tuple(found)  # type: ignore[assignment]
+    routes.MODULES = tuple(sorted(found))  # type: ignore[assignment]

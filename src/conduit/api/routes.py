@@ -8,7 +8,6 @@ from importlib import import_module
 from conduit.api.web import Routes
 
 MODULES = (
-    "wellknown",
     "client.account_data",
     "client.capabilities",
     "client.create_room",
@@ -43,6 +42,7 @@ MODULES = (
     "client.versions",
     "client.voip",
     "client.whoami",
+    "wellknown",
 )
 
 

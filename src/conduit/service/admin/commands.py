@@ -9,7 +9,6 @@ import shlex
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from itertools import islice
 
 import conduit
 from conduit.database import trees
@@ -23,8 +22,8 @@ from conduit.service.rooms import members, state, timeline
 from conduit.service.users import accounts, devices, identifiers, profiles, registration_tokens
 from conduit.utils.tokens import random_text
 
-MAX_LINES = 500
-"""A longer list is cut, and says so: an event holds 64 KiB."""
+MAX_LIST_LENGTH = 20_000
+"""Characters of a list; a longer one is cut, and says so: an event holds 64 KiB, and each answer twice."""
 NEW_PASSWORD_LENGTH = 20
 _HOUR_MS = 3_600_000
 
@@ -320,7 +319,12 @@ def _time(at_ms: int) -> str:
 
 
 def _block(lines: Iterable[str]) -> str:
-    shown = list(islice(lines, MAX_LINES + 1))
-    if len(shown) > MAX_LINES:
-        shown[-1] = "..."
+    shown: list[str] = []
+    length = 0
+    for line in lines:
+        length += len(line) + 1
+        if length > MAX_LIST_LENGTH:
+            shown.append("...")
+            break
+        shown.append(line)
     return "```\n" + "\n".join(shown) + "\n```" if shown else "There are none."

@@ -8,6 +8,7 @@ Administrators are those whose account says so; the room follows. (In a director
 
 from __future__ import annotations
 
+import re
 from html import escape
 from typing import Any
 
@@ -31,6 +32,7 @@ log = structlog.get_logger(__name__)
 
 ADMIN_LEVEL = 100
 FIRST_TOKEN_LENGTH = 16
+_CODE = re.compile(r"`([^`\n]+)`")
 
 _WELCOME = """\
 Welcome to {server}. This account is the administrator's: it was the first one made here.
@@ -149,10 +151,7 @@ def as_html(text: str) -> str:
         if index % 2:
             blocks.append(f"<pre><code>{block.strip()}</code></pre>")
             continue
-        pieces = block.strip("\n").replace("\n", "<br>").split("`")
-        # An odd last backquote stands for itself.
-        marked = [f"<code>{p}</code>" if i % 2 and i < len(pieces) - 1 else p for i, p in enumerate(pieces)]
-        blocks.append("".join(marked))
+        blocks.append(_CODE.sub(r"<code>\1</code>", block.strip("\n")).replace("\n", "<br>"))
     return "".join(blocks)
 
 

@@ -32,8 +32,6 @@ class Limit(Enum):
     UPLOAD = "upload"
     LOGIN = "login"
     REGISTRATION = "registration"
-    MEDIA = "upload"
-    KEY_UPLOAD = "chatty"
 
 
 class _Class:

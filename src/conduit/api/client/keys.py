@@ -22,7 +22,7 @@ routes = Routes()
     "/_matrix/client/v3/keys/upload",
     "/_matrix/client/v3/keys/upload/{deviceId}",
     auth=Auth.USER,
-    limit=Limit.KEY_UPLOAD,
+    limit=Limit.CHATTY,
 )
 async def upload_keys(ctx: Context, req: Request) -> Json:
     """Publish identity, one-time and fallback keys of the caller's device. POST /keys/upload."""
@@ -79,7 +79,7 @@ async def get_key_changes(ctx: Context, req: Request) -> Json:
     return key_changes.key_changes(ctx, req.user_id, req.query.required("from"), req.query.required("to"))
 
 
-@routes.post("/_matrix/client/v3/keys/device_signing/upload", auth=Auth.USER, limit=Limit.KEY_UPLOAD)
+@routes.post("/_matrix/client/v3/keys/device_signing/upload", auth=Auth.USER, limit=Limit.CHATTY)
 async def upload_cross_signing_keys(ctx: Context, req: Request) -> Json:
     """Publish cross-signing keys; replacing any takes authentication. POST /keys/device_signing/upload."""
     keys = cross_signing.parse(req.json(), req.user_id)
@@ -91,7 +91,7 @@ async def upload_cross_signing_keys(ctx: Context, req: Request) -> Json:
     return {}
 
 
-@routes.post("/_matrix/client/v3/keys/signatures/upload", auth=Auth.USER, limit=Limit.KEY_UPLOAD)
+@routes.post("/_matrix/client/v3/keys/signatures/upload", auth=Auth.USER, limit=Limit.CHATTY)
 async def upload_signatures(ctx: Context, req: Request) -> Json:
     """Publish signatures on keys; what cannot be taken stands in `failures`. POST /keys/signatures/upload."""
     with ctx.db.batch() as batch:

@@ -23,7 +23,7 @@ def _content_type(req: Request) -> str:
     return req.headers.get("Content-Type", "application/octet-stream").strip()
 
 
-@routes.post("/_matrix/media/v3/upload", "/_matrix/media/v1/upload", limit=Limit.MEDIA, stream_body=True)
+@routes.post("/_matrix/media/v3/upload", "/_matrix/media/v1/upload", limit=Limit.UPLOAD, stream_body=True)
 async def upload(ctx: Context, req: Request) -> Json:
     """Store a file. POST /_matrix/media/v3/upload."""
     uri = await uploads.upload(
@@ -32,14 +32,14 @@ async def upload(ctx: Context, req: Request) -> Json:
     return {"content_uri": uri}
 
 
-@routes.post("/_matrix/media/v1/create", limit=Limit.MEDIA)
+@routes.post("/_matrix/media/v1/create", limit=Limit.UPLOAD)
 async def create(ctx: Context, req: Request) -> Json:
     """Reserve a URI for a later upload. POST /_matrix/media/v1/create."""
     uri, expires_at = await uploads.reserve(ctx, req.user_id)
     return {"content_uri": uri, "unused_expires_at": expires_at}
 
 
-@routes.put("/_matrix/media/v3/upload/{serverName}/{mediaId}", limit=Limit.MEDIA, stream_body=True)
+@routes.put("/_matrix/media/v3/upload/{serverName}/{mediaId}", limit=Limit.UPLOAD, stream_body=True)
 async def fill(ctx: Context, req: Request) -> Json:
     """Store the file of a reserved URI. PUT /_matrix/media/v3/upload/{serverName}/{mediaId}."""
     await uploads.fill(

@@ -18,7 +18,7 @@ MAX_BODY = 32 << 20
 """A client uploads its keys in chunks of some hundred; the general limit of a JSON body would refuse larger chunks."""
 
 
-@routes.post("/_matrix/client/v3/room_keys/version", auth=Auth.USER, limit=Limit.KEY_UPLOAD)
+@routes.post("/_matrix/client/v3/room_keys/version", auth=Auth.USER, limit=Limit.CHATTY)
 async def create_version(ctx: Context, req: Request) -> Json:
     """Start a new backup version. POST /room_keys/version."""
     body = req.json()
@@ -39,7 +39,7 @@ async def get_version(ctx: Context, req: Request) -> Json:
     return backups.describe(ctx.db, req.user_id, req.params["version"])
 
 
-@routes.put("/_matrix/client/v3/room_keys/version/{version}", auth=Auth.USER, limit=Limit.KEY_UPLOAD)
+@routes.put("/_matrix/client/v3/room_keys/version/{version}", auth=Auth.USER, limit=Limit.CHATTY)
 async def put_version(ctx: Context, req: Request) -> Json:
     """Replace the auth_data of a version. PUT /room_keys/version/{version}."""
     body, version = req.json(), req.params["version"]
@@ -51,7 +51,7 @@ async def put_version(ctx: Context, req: Request) -> Json:
     return {}
 
 
-@routes.delete("/_matrix/client/v3/room_keys/version/{version}", auth=Auth.USER, limit=Limit.KEY_UPLOAD)
+@routes.delete("/_matrix/client/v3/room_keys/version/{version}", auth=Auth.USER, limit=Limit.CHATTY)
 async def delete_version(ctx: Context, req: Request) -> Json:
     """Remove a version with its keys. DELETE /room_keys/version/{version}."""
     with ctx.db.batch() as batch:
@@ -82,20 +82,20 @@ def _put(ctx: Context, req: Request, rooms: backups.Rooms) -> Json:
         return backups.put_keys(batch, req.user_id, _version(req), rooms)
 
 
-@routes.put("/_matrix/client/v3/room_keys/keys", auth=Auth.USER, limit=Limit.KEY_UPLOAD, max_body=MAX_BODY)
+@routes.put("/_matrix/client/v3/room_keys/keys", auth=Auth.USER, limit=Limit.CHATTY, max_body=MAX_BODY)
 async def put_keys(ctx: Context, req: Request) -> Json:
     """Store keys of several rooms. PUT /room_keys/keys."""
     rooms = fields.obj(req.json(), "rooms")
     return _put(ctx, req, {parse_room_id(room_id): _sessions(value) for room_id, value in rooms.items()})
 
 
-@routes.put("/_matrix/client/v3/room_keys/keys/{roomId}", auth=Auth.USER, limit=Limit.KEY_UPLOAD, max_body=MAX_BODY)
+@routes.put("/_matrix/client/v3/room_keys/keys/{roomId}", auth=Auth.USER, limit=Limit.CHATTY, max_body=MAX_BODY)
 async def put_room_keys(ctx: Context, req: Request) -> Json:
     """Store keys of one room. PUT /room_keys/keys/{roomId}."""
     return _put(ctx, req, {parse_room_id(req.params["roomId"]): _sessions(req.json())})
 
 
-@routes.put("/_matrix/client/v3/room_keys/keys/{roomId}/{sessionId}", auth=Auth.USER, limit=Limit.KEY_UPLOAD)
+@routes.put("/_matrix/client/v3/room_keys/keys/{roomId}/{sessionId}", auth=Auth.USER, limit=Limit.CHATTY)
 async def put_session_key(ctx: Context, req: Request) -> Json:
     """Store the key of one session. PUT /room_keys/keys/{roomId}/{sessionId}."""
     session_id = parse_opaque(req.params["sessionId"], "sessionId")
@@ -131,7 +131,7 @@ async def get_session_key(ctx: Context, req: Request) -> Json:
     "/_matrix/client/v3/room_keys/keys/{roomId}",
     "/_matrix/client/v3/room_keys/keys/{roomId}/{sessionId}",
     auth=Auth.USER,
-    limit=Limit.KEY_UPLOAD,
+    limit=Limit.CHATTY,
 )
 async def delete_keys(ctx: Context, req: Request) -> Json:
     """Remove the keys of a version, a room or a session. DELETE /room_keys/keys[/{roomId}[/{sessionId}]]."""

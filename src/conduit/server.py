@@ -224,11 +224,11 @@ async def _serve(loaded: Loaded, load_again: Callable[[], Loaded]) -> None:
         gc.collect()
         gc.freeze()
         gc.set_threshold(_YOUNG_GARBAGE, 20, 50)
-        _tell_service_manager("READY=1")
+        tell_service_manager("READY=1")
         stopping = asyncio.ensure_future(stop.wait())
         await asyncio.wait((stopping, server.failed), return_when=asyncio.FIRST_COMPLETED)
         stopping.cancel()
-        _tell_service_manager("STOPPING=1")
+        tell_service_manager("STOPPING=1")
     finally:
         await server.stop()
     if server.failed.done():
@@ -261,7 +261,7 @@ def _on_signals(server: Server, stop: asyncio.Event, load_again: Callable[[], Lo
     loop.add_signal_handler(signal.SIGHUP, reload)
 
 
-def _tell_service_manager(state: str) -> None:
+def tell_service_manager(state: str) -> None:
     """Tell systemd how we are, if it wants to know (`Type=notify`)."""
     path = os.environ.get("NOTIFY_SOCKET")
     if not path:

@@ -1,0 +1,100 @@
+"""`make bench`: measure this server and Synapse, print a table, keep the figures.
+
+make bench                        everything, about 15 minutes
+make bench ARGS="--quick"         a tenth of it
+make bench ARGS="--engine lmdb --no-synapse --only send_many"
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import shutil
+import tempfile
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import uvloop
+
+from benches import report, workloads
+from benches.measure import Result
+from benches.peers import Conduit, Peer, Synapse
+
+HERE = Path(__file__).resolve().parent
+
+
+async def measure(peer: Peer, scale: workloads.Scale, only: set[str], core: int | None) -> dict[str, Any]:
+    """Run all workloads on one peer and return workload -> figures."""
+    figures: dict[str, Any] = {}
+
+    async def go(world: workloads.World, some: tuple[workloads.Workload, ...]) -> None:
+        for workload in some:
+            name = workload.__name__
+            if only and name not in only and not name.startswith("make_") and name != "joins":
+                continue
+            result = await workload(world)
+            if result is not None:
+                figures[name] = result.json()
+                print(f"{peer.name:16} {name:20} {json.dumps(figures[name])}", flush=True)
+
+    figures["start_fresh"] = Result(1, value=await peer.start(core), unit="s").json()
+    figures["memory_start"] = Result(1, value=peer.memory_mb(), unit="MB").json()
+    await go(workloads.World(peer, scale), workloads.FRESH)
+    await peer.stop()
+    if isinstance(peer, Synapse):
+        peer.configure(bcrypt_rounds=4)
+    await peer.start(core)
+    await go(workloads.World(peer, scale), workloads.MAIN)
+    figures["memory_end"] = Result(1, value=peer.memory_mb(), unit="MB").json()
+    await peer.stop()
+    starts = []
+    for _ in range(3):
+        starts.append(await peer.start(core))
+        await peer.stop()
+    figures["start_with_data"] = Result(3, value=sorted(starts)[1], unit="s").json()
+    return figures
+
+
+def main() -> None:
+    """Parse the arguments, run, report."""
+    parser = argparse.ArgumentParser(prog="make bench ARGS=...", description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="a tenth of everything")
+    parser.add_argument("--engine", action="append", choices=("rocksdb", "lmdb"), help="which engines [rocksdb]")
+    parser.add_argument("--no-synapse", action="store_true", help="measure only this server")
+    parser.add_argument("--only", default="", help="workloads, comma-separated")
+    parser.add_argument("--keep", action="store_true", help="keep the figures and draw the chart")
+    options = parser.parse_args()
+    scale = workloads.Scale.quick() if options.quick else workloads.Scale()
+    cores = sorted(os.sched_getaffinity(0))
+    core = cores[0] if len(cores) > 1 else None
+    if len(cores) > 1:
+        os.sched_setaffinity(0, set(cores[1:]))
+    directory = Path(tempfile.mkdtemp(prefix="bench-"))
+    results: dict[str, Any] = {}
+    try:
+        makers = [lambda engine=engine: Conduit(directory / engine, engine) for engine in options.engine or ["rocksdb"]]
+        if not options.no_synapse:
+            makers.append(lambda: Synapse(directory / "synapse"))
+        for make in makers:
+            peer = make()
+            results[peer.name] = uvloop.run(measure(peer, scale, set(filter(None, options.only.split(","))), core))
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+    peers = list(results)
+    print()
+    print(report.table(results, peers))
+    if options.keep:
+        stamp = datetime.now(UTC)
+        machine = {"python": platform.python_version(), "machine": platform.machine(), "cores": os.cpu_count()}
+        kept = {"at": stamp.isoformat(timespec="seconds"), "machine": machine, "results": results}
+        folder = HERE / "results"
+        folder.mkdir(exist_ok=True)
+        (folder / f"{stamp:%Y-%m-%d}.json").write_text(json.dumps(kept, indent=1) + "\n")
+        (HERE / "chart.svg").write_text(report.chart(results, peers))
+
+
+if __name__ == "__main__":
+    main()

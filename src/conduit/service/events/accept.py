@@ -47,7 +47,7 @@ def accept(
         key = short_ids.ensure_statekey(batch, event.type, event.state_key)
         state_after = state_layers.with_event(batch, state_before, key, short)
     destinations = _destinations(ctx, batch, event)
-    # The last count drawn: whoever has read up to it has everything that is written here.
+    # Drawn after the counts of state and before the rows that carry it: a reader up to it sees both.
     place = PduId(room, batch.next_count())
     auth = [short_ids.ensure_event(batch, event_id) for event_id in event.auth_events]
     # The leaves go first: a room without any is given its newest event as one when they are read.

@@ -21,7 +21,7 @@ from conduit.protocol.room_versions import RoomVersion
 from conduit.service.context import Context
 from conduit.service.rooms import relations, state, timeline
 
-MEMBERSHIPS = frozenset({"join", "invite", "knock", "leave", "ban"})
+MEMBERSHIPS = ("join", "invite", "knock", "leave", "ban")
 UNREDACTABLE = frozenset({"m.room.create", "m.room.server_acl"})
 """Types whose redaction would break the room; no local user may ask for it."""
 

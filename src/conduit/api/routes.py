@@ -9,6 +9,7 @@ from conduit.api.web import Routes
 
 MODULES = (
     "client.account_data",
+    "client.admin",
     "client.capabilities",
     "client.create_room",
     "client.deactivate",

@@ -1,99 +1,14 @@
-"""What administrators can tell @conduit to do, and who is listened to."""
+"""What administrators can tell @conduit to do."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from typing import Any
-
 import pytest
 
-from conduit.protocol.ids import RoomId, UserId
-from conduit.service.admin import commands, room, watch
-from conduit.service.rooms import members, timeline
+from conduit.protocol.ids import UserId
+from conduit.service.admin import commands
+from conduit.service.rooms import members
 from conduit.service.users import accounts, registration_tokens
-from tests.support.client import User
-from tests.support.homeserver import Homeserver, serve
-
-ALICE = UserId("@alice:localhost")
-
-
-class Console:
-    """Alice, administrator, in the admin room."""
-
-    def __init__(self, hs: Homeserver, alice: User) -> None:
-        self.hs = hs
-        self.alice = alice
-        found = room.room_id(hs.ctx.db, hs.ctx.server_name)
-        assert found is not None
-        self.room_id: RoomId = found
-
-    async def say(self, line: str, **content: Any) -> str:
-        """Write a line and return @conduit's answer to it."""
-        asked = await self.alice.send(self.room_id, {"msgtype": "m.text", "body": line, **content})
-        with self.hs.ctx.db.watch.register([("room", self.room_id)]) as waiter:
-            while (answer := self.answer_to(asked)) is None:
-                assert await waiter.wait(10)
-        return answer
-
-    def answer_to(self, event_id: str) -> str | None:
-        """Return what @conduit has answered to an event."""
-        for _, event in timeline.scan(self.hs.ctx.db, self.room_id, reverse=True):
-            relation = event.content.get("m.relates_to", {})
-            if relation.get("m.in_reply_to", {}).get("event_id") == event_id:
-                return str(event.content["body"])
-        return None
-
-    def answers(self) -> int:
-        """Return how often @conduit has spoken."""
-        events = [event for _, event in timeline.scan(self.hs.ctx.db, self.room_id)]
-        return sum(event.type == "m.room.message" and event.sender == "@conduit:localhost" for event in events)
-
-
-@pytest.fixture
-async def console() -> AsyncIterator[Console]:
-    """A server whose first account is Alice's."""
-    async with serve(first_is_admin=True) as hs:
-        yield Console(hs, await hs.register("alice"))
-
-
-@pytest.mark.parametrize(
-    "line",
-    [
-        "@conduit help",
-        "@conduit:localhost: help",
-        "@conduit:localhost help",
-        "conduit: help",
-        "!admin help",
-        "@conduit",
-    ],
-)
-async def test_conduit_answers_however_it_is_addressed(console: Console, line: str) -> None:
-    """With all commands, each with a line about it."""
-    answer = await console.say(line)
-    assert "create-user <name> [password] - Make an account" in answer
-
-
-async def test_conduit_answers_nobody_else(console: Console) -> None:
-    """Not @conduit itself, not members who are no administrators, not what is not for it, not edits and notices."""
-    before = console.answers()
-    bob = await console.hs.register("bob")
-    await console.alice.invite(console.room_id, bob)
-    await bob.join(console.room_id)
-    await bob.send(console.room_id, "@conduit make-admin bob")
-    await console.alice.send(console.room_id, "hello everybody, @conduit help")
-    await console.alice.send(console.room_id, "@conduitor help")
-    await console.alice.send(console.room_id, {"msgtype": "m.notice", "body": "@conduit make-admin bob"})
-    await console.say("@conduit help")
-    assert console.answers() == before + 1
-    assert not accounts.is_admin(console.hs.ctx.db, "@bob:localhost")
-
-
-async def test_each_line_is_obeyed_once(console: Console) -> None:
-    """Listening anew, as after a restart, repeats nothing; what was written meanwhile is answered."""
-    await console.say("@conduit server-info")
-    before = console.answers()
-    await watch.answer_all(console.hs.ctx, console.room_id)
-    assert console.answers() == before
+from tests.service.admin.conftest import Console
 
 
 async def test_wrong_lines_are_answered_with_help(console: Console) -> None:
@@ -105,17 +20,6 @@ async def test_wrong_lines_are_answered_with_help(console: Console) -> None:
         "That did not work: User names hold a-z, 0-9 and ._=-/+ only, and the whole ID at most 255 bytes"
     )
     assert "There is no user nobody here" in await console.say("@conduit reset-password nobody")
-
-
-async def test_fault_in_a_command_is_told_and_ends_nothing(console: Console, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The next line is answered again."""
-
-    async def broken(*_: Any) -> str:
-        raise ZeroDivisionError
-
-    monkeypatch.setitem(commands.COMMANDS, "break", commands.Command("break", "", 0, 0, broken))
-    assert "internal error" in await console.say("@conduit break")
-    await console.say("@conduit help help")
 
 
 async def test_users_are_made_listed_and_shown(console: Console) -> None:

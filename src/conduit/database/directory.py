@@ -25,26 +25,51 @@ class DirectoryLock:
     """Holds a directory for this process until `release`, or until the process is gone."""
 
     def __init__(self, directory: Path) -> None:
-        path = directory / LOCK_FILE
+        self._path = directory / LOCK_FILE
+        self._is_new = not self._path.exists()
+        self._file = -1
+        while self._file < 0:
+            self._file = self._take(directory)
+        os.ftruncate(self._file, 0)
+        os.pwrite(self._file, b"%d\n" % os.getpid(), 0)
+
+    def _take(self, directory: Path) -> int:
         try:
-            self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
             raise CannotOpen(f"{directory} cannot be written: {error.strerror}") from error
         try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # Whoever held it may have taken the file away meanwhile (`withdraw`): then it locks nothing.
+            if _is_file(self._path, file):
+                return file
         except BlockingIOError:
-            holder = os.pread(self._file, 20, 0).decode("ascii", "replace").strip()
-            os.close(self._file)
+            holder = os.pread(file, 20, 0).decode("ascii", "replace").strip()
+            os.close(file)
             who = f" (process id {holder})" if holder else ""
             raise Locked(f"{directory} is in use by another process{who}") from None
-        os.ftruncate(self._file, 0)
-        os.pwrite(self._file, b"%d\n" % os.getpid(), 0)
+        os.close(file)
+        return -1
 
     def release(self) -> None:
         """Let others have the directory. Twice is once."""
         if self._file >= 0:
+            os.ftruncate(self._file, 0)
             os.close(self._file)
             self._file = -1
+
+    def withdraw(self) -> None:
+        """Release, and leave no trace of having been here."""
+        if self._is_new and self._file >= 0:
+            self._path.unlink(missing_ok=True)
+        self.release()
+
+
+def _is_file(path: Path, file: int) -> bool:
+    try:
+        return os.path.samestat(path.stat(), os.fstat(file))
+    except FileNotFoundError:
+        return False
 
 
 def backend_of(directory: Path) -> str | None:
@@ -52,12 +77,12 @@ def backend_of(directory: Path) -> str | None:
 
     Raises `Foreign` for the files of Conduit's other backends, and `Damaged` for a RocksDB directory without its head.
     """
-    if not directory.exists():
-        return None
-    if not directory.is_dir():
-        raise Foreign(f"{directory} is not a directory")
     try:
         names = {entry.name for entry in os.scandir(directory)}
+    except FileNotFoundError:
+        return None
+    except NotADirectoryError as error:
+        raise Foreign(f"{directory} is not a directory") from error
     except OSError as error:
         raise CannotOpen(f"{directory} cannot be read: {error.strerror}") from error
     if "conduit.db" in names:
@@ -93,7 +118,7 @@ def require_writable(directory: Path) -> None:
         directory.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise CannotOpen(f"{directory} cannot be made: {error.strerror}") from error
-    if not os.access(directory, os.W_OK | os.X_OK):
+    if not os.access(directory, os.W_OK | os.X_OK, effective_ids=os.access in os.supports_effective_ids):
         raise CannotOpen(f"{directory} cannot be written: it is read-only, or belongs to somebody else")
 
 
@@ -138,7 +163,7 @@ def _require_own_trees(directory: Path, names: Iterable[str]) -> None:
 
 def rocksdb_error(directory: Path, error: Exception) -> CannotOpen:
     """Return what RocksDB's refusal to open `directory` means."""
-    text = str(error)
+    text = " ".join(str(error).split())
     if "While lock file" in text or "lock hold by current process" in text:
         return Locked(f"{directory} is in use by another process, perhaps Conduit")
     if "Corruption" in text or "No such file" in text:

@@ -65,7 +65,7 @@ def open_database(
         own_bytes = int((cache_bytes - engine_bytes) * own_factor)
         db = Database(engine, cache_bytes=own_bytes, fsync=fsync, space=space, released=lock.release)
     except BaseException:
-        lock.release()
+        lock.withdraw()
         raise
     try:
         if not stored:

@@ -39,6 +39,10 @@ def accept(
     """
     room_id = event.room_id
     room = short_ids.ensure_room(batch, room_id)
+    if event.type == "m.room.create" and not state_before:
+        leaves.begin(batch, room_id)
+        members.begin(batch, room_id)
+        state.begin(batch, room_id)
     known = short_ids.short_event(batch, event.event_id)
     short = short_ids.give_event(batch, event.event_id) if known is None else known
     key = 0

@@ -50,7 +50,8 @@ def check_content(ctx: Context, event_type: str, state_key: str | None, content:
 def _check_member(state_key: str, content: dict[str, Any]) -> None:
     if not is_user_id(state_key):
         raise InvalidParam("The state key of m.room.member must be a user ID")
-    if content.get("membership") not in MEMBERSHIPS:
+    membership = content.get("membership")
+    if not isinstance(membership, str) or membership not in MEMBERSHIPS:
         raise BadJson("'membership' must be one of join, invite, knock, leave and ban")
 
 

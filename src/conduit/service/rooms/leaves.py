@@ -53,6 +53,11 @@ def of(source: CacheSource, room_id: RoomId) -> tuple[Leaf, ...]:
     return _LEAVES.get(source, room_id)
 
 
+def begin(batch: Batch, room_id: RoomId) -> None:
+    """Let a room that is being created have no leaves, which need not be looked for."""
+    _LEAVES.set(batch, room_id, ())
+
+
 def advance(batch: Batch, room_id: RoomId, event: Event, short: int, state: int, *, cited: bool = False) -> None:
     """Let an accepted event take the place of the leaves that it cites; `state` is the one after it.
 

@@ -270,6 +270,11 @@ def wake_keys(source: CacheSource, room_id: RoomId, server_name: ServerName) -> 
 # --- writing -------------------------------------------------------------------------------------------------------
 
 
+def begin(batch: Batch, room_id: RoomId) -> None:
+    """Let a room that is being created have no members, who need not be looked for."""
+    _JOINED.set(batch, room_id, _Joined({}, 0))
+
+
 def record(
     batch: Batch,
     room_id: RoomId,

@@ -44,6 +44,10 @@ _HEAD: Cached[RoomId, Head | None] = Cached("room_state", load=_load_head, weigh
 
 def _load_current(source: CacheSource, slot: tuple[RoomId, str, str]) -> EventId | None:
     room_id, event_type, state_key = slot
+    whole = _CURRENT_IDS.peek(source, room_id)
+    if whole is not None:
+        found: EventId | None = whole.get((event_type, state_key))
+        return found
     room = short_ids.short_room(source, room_id)
     key = None if room is None else short_ids.short_statekey(source, event_type, state_key)
     short = None if room is None or key is None else trees.roomstate.get(source, (room, key))
@@ -196,6 +200,11 @@ def set_around(batch: Batch, event: int, state_before: int, state_after: int) ->
     """Write the states before and after a short event."""
     trees.shorteventid_shortstatehash.put(batch, event, state_before)
     trees.shorteventid_stateafter.put(batch, event, state_after)
+
+
+def begin(batch: Batch, room_id: RoomId) -> None:
+    """Let a room that is being created have no state, which need not be looked for."""
+    _CURRENT_IDS.set(batch, room_id, LayeredMap({}))
 
 
 def forget_power_levels(batch: Batch, room_id: RoomId) -> None:

@@ -48,7 +48,8 @@ def check_canonical_alias(
         if not is_room_alias(alias):
             raise InvalidParam("Not a valid room alias")
         parsed = RoomAlias(alias)
-        if not aliases.is_local(parsed, ctx.server_name) or aliases.room_of(ctx.db, parsed) != room_id:
+        points_to = aliases.room_of(ctx.db, parsed) if aliases.is_local(parsed, ctx.server_name) else None
+        if points_to is None or points_to != room_id:
             raise BadAlias(f"The alias {alias} does not point to this room")
 
 

@@ -33,9 +33,14 @@ async def leave(
 
 
 def forget(ctx: Context, user_id: UserId, room_id: RoomId) -> None:
-    """Let a room that the user has left vanish for them. Raises `Unknown` while they are in it or invited."""
+    """Let a room that the user has left vanish for them.
+
+    Raises `Unknown` while they are in it or invited, `NotFound` for a room that they never had to do with.
+    """
     before = members.membership(ctx.db, room_id, user_id)
     if before is None:
+        if members.is_forgotten(ctx.db, room_id, user_id):
+            return
         raise NotFound("You have never been in this room")
     if before not in ("leave", "ban"):
         raise Unknown(f"User {user_id} is in room {room_id}")

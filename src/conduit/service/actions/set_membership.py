@@ -28,7 +28,7 @@ async def set_membership(
     """
     target = parse_user_id(state_key)
     wanted = content.get("membership")
-    if wanted not in MEMBERSHIPS:
+    if not isinstance(wanted, str) or wanted not in MEMBERSHIPS:
         raise BadJson("'membership' must be one of join, invite, knock, leave and ban")
     if wanted == "ban":
         return await moderate.ban(ctx, sender, room_id, target, extra=content)

@@ -139,6 +139,14 @@ def _index(entries: list[_Entry], place: _Place, *, after: bool = False) -> int:
 # --- what is said of a room ----------------------------------------------------------------------------------------
 
 
+def chunk_of(source: CacheSource, room_id: RoomId) -> dict[str, Any] | None:
+    """Return what the directory says of a room, whether it is published or not; `None` for a room that is not known here."""
+    summary = _summary(source, room_id)
+    if summary is None:
+        return None
+    return {**summary.chunk, "num_joined_members": members.joined_count(source, room_id)}
+
+
 class _Summary(NamedTuple):
     chunk: dict[str, Any]
     text: str
@@ -177,10 +185,10 @@ def _summarise(source: CacheSource, room_id: RoomId) -> _Summary:
         "room_type": _content(source, room_id, "m.room.create").get("type"),
     }
     chunk: dict[str, Any] = {name: value for name, value in texts.items() if isinstance(value, str) and value}
-    if not is_room_alias(chunk.get("canonical_alias", "#:x")):
-        del chunk["canonical_alias"]
-    if not chunk.get("avatar_url", "mxc://").startswith("mxc://"):
-        del chunk["avatar_url"]
+    if not is_room_alias(chunk.get("canonical_alias")):
+        chunk.pop("canonical_alias", None)
+    if not chunk.get("avatar_url", "").startswith("mxc://"):
+        chunk.pop("avatar_url", None)
     visibility = _content(source, room_id, "m.room.history_visibility").get("history_visibility")
     guests = _content(source, room_id, "m.room.guest_access").get("guest_access")
     chunk.update(room_id=room_id, world_readable=visibility == "world_readable", guest_can_join=guests == "can_join")

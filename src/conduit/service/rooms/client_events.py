@@ -71,7 +71,7 @@ class ClientEvent:
         self.has_url: Final = "url" in event.content
         self.head: Final = _head(event)
         self.because: Final = because
-        unsigned = b"" if because is None else b',"unsigned":{"redacted_because":' + because + b"}}"
+        unsigned = b"" if because is None else b',"unsigned":{"redacted_because":' + because + b"}"
         self.closed: Final = self.head + unsigned + b"}"
         """The event for a list of state, where the room is known and nothing depends on the reader."""
         self._place: Place | None = None
@@ -167,6 +167,13 @@ def at(source: CacheSource, position: PduId) -> ClientEvent | None:
     if event is not None and event._place is None:
         event.place(source, position)
     return event
+
+
+def pruned(form: ClientEvent, event: Event) -> ClientEvent:
+    """Return the form of an event without its content, as if it had been redacted: for who ignores its sender."""
+    bare = ClientEvent(event.redacted(), form.because)
+    bare._place = form._place
+    return bare
 
 
 def forget(batch: Batch, event_id: EventId) -> None:

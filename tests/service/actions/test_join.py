@@ -1,0 +1,156 @@
+"""Joining: who is let in, restricted rooms, guests, idempotence."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from conduit.service.users import accounts
+from tests.support.client import User
+from tests.support.homeserver import Homeserver
+from tests.support.people import people
+
+
+def rules(join_rule: str, *rooms: str) -> dict[str, Any]:
+    """Return an initial join rule; `rooms` are those whose members may join."""
+    allow = [{"type": "m.room_membership", "room_id": room_id} for room_id in rooms]
+    return {"type": "m.room.join_rules", "content": {"join_rule": join_rule, **({"allow": allow} if allow else {})}}
+
+
+async def members_of(user: User, room_id: str) -> set[str]:
+    """Return who is in a room."""
+    return set((await user.get(f"/rooms/{room_id}/joined_members"))["joined"])
+
+
+async def test_join_twice_changes_nothing(hs: Homeserver) -> None:
+    """Joining once more leaves the member event as it is, even under a name for this room only."""
+    alice, bob = await people(hs, "alice", "bob")
+    room_id = await alice.create_room(preset="public_chat")
+    await bob.post(f"/join/{room_id}", {"displayname": "Bobby"})
+    before = await bob.get(f"/rooms/{room_id}/state/m.room.member/{bob.user_id}", params={"format": "event"})
+    await bob.join(room_id)
+    after = await bob.get(f"/rooms/{room_id}/state/m.room.member/{bob.user_id}", params={"format": "event"})
+    assert before == after
+
+
+async def test_join_of_an_invite_room_needs_an_invite(hs: Homeserver) -> None:
+    """Who is not invited is refused; who is, gets in."""
+    alice, bob = await people(hs, "alice", "bob")
+    room_id = await alice.create_room()
+    await bob.join(room_id, expect="M_FORBIDDEN")
+    await alice.invite(room_id, bob)
+    await bob.join(room_id)
+
+
+async def test_join_while_banned_is_refused(hs: Homeserver) -> None:
+    """A public room does not let the banned in."""
+    alice, bob = await people(hs, "alice", "bob")
+    room_id = await alice.create_room(preset="public_chat")
+    await alice.post(f"/rooms/{room_id}/ban", {"user_id": bob.user_id})
+    await bob.join(room_id, expect="M_FORBIDDEN")
+
+
+async def test_join_restricted_room_with_membership_elsewhere_is_vouched_for(hs: Homeserver) -> None:
+    """A member of an allowed room gets in, in the name of a local member who may invite."""
+    alice, bob, carol = await people(hs, "alice", "bob", "carol")
+    club = await alice.create_room(preset="public_chat")
+    for version in ("8", "10", "12"):
+        room_id = await alice.create_room(room_version=version, initial_state=[rules("restricted", club)])
+        await bob.join(room_id, expect="M_FORBIDDEN")
+        await carol.join(club)
+        await carol.join(room_id)
+        member = await alice.state(room_id, "m.room.member", carol.user_id)
+        assert member["join_authorised_via_users_server"] == alice.user_id
+
+
+async def test_join_restricted_room_after_leaving_the_allowed_one_is_refused(hs: Homeserver) -> None:
+    """The condition is checked at the time of the join; who is in already stays."""
+    alice, bob = await people(hs, "alice", "bob")
+    club = await alice.create_room(preset="public_chat")
+    room_id = await alice.create_room(room_version="10", initial_state=[rules("knock_restricted", club)])
+    await bob.join(club)
+    await bob.join(room_id)
+    await bob.leave(club)
+    assert bob.user_id in await members_of(alice, room_id)
+    await bob.leave(room_id)
+    await bob.join(room_id, expect="M_FORBIDDEN")
+
+
+async def test_join_restricted_room_by_invite_needs_no_condition(hs: Homeserver) -> None:
+    """An invite suffices, and nobody vouches."""
+    alice, bob = await people(hs, "alice", "bob")
+    room_id = await alice.create_room(room_version="10", initial_state=[rules("restricted", "!nowhere:localhost")])
+    await alice.invite(room_id, bob)
+    await bob.join(room_id)
+    assert "join_authorised_via_users_server" not in await alice.state(room_id, "m.room.member", bob.user_id)
+
+
+async def test_join_restricted_room_where_nobody_may_invite_is_refused(hs: Homeserver) -> None:
+    """Without a local member of sufficient power nobody can be vouched for."""
+    alice, bob = await people(hs, "alice", "bob")
+    club = await alice.create_room(preset="public_chat")
+    room_id = await alice.create_room(
+        room_version="10",
+        initial_state=[rules("restricted", club)],
+        power_level_content_override={"invite": 101},
+    )
+    await bob.join(club)
+    await bob.join(room_id, expect="M_FORBIDDEN")
+
+
+async def test_join_restricted_room_with_senseless_conditions_is_refused(hs: Homeserver) -> None:
+    """Conditions of any shape are no way in, and no error of the server."""
+    alice, bob = await people(hs, "alice", "bob")
+    for allow in ("x", 5, {"a": 1}, [5, "x", {}, {"type": "m.room_membership"}, {"type": 5, "room_id": []}]):
+        event = {"type": "m.room.join_rules", "content": {"join_rule": "restricted", "allow": allow}}
+        room_id = await alice.create_room(room_version="10", initial_state=[event])
+        await bob.join(room_id, expect="M_FORBIDDEN")
+
+
+async def test_join_restricted_rule_in_a_version_without_it_is_refused(hs: Homeserver) -> None:
+    """Version 7 does not know `restricted`; nobody gets in by it."""
+    alice, bob = await people(hs, "alice", "bob")
+    club = await alice.create_room(preset="public_chat")
+    room_id = await alice.create_room(room_version="7", initial_state=[rules("restricted", club)])
+    await bob.join(club)
+    await bob.join(room_id, expect="M_FORBIDDEN")
+
+
+async def test_join_of_a_deserted_room_lets_people_back_in(hs: Homeserver) -> None:
+    """A public room of this server stays open after the last member has left."""
+    (alice,) = await people(hs, "alice")
+    room_id = await alice.create_room(preset="public_chat")
+    await alice.leave(room_id)
+    await alice.join(room_id)
+    assert await members_of(alice, room_id) == {alice.user_id}
+
+
+async def make_guest(hs: Homeserver, user: User) -> None:
+    """Let an account be a guest's."""
+    with hs.ctx.db.batch() as batch:
+        accounts.update(batch, user.user_id, kind="guest")  # type: ignore[arg-type]
+
+
+async def test_join_as_guest_needs_guest_access(hs: Homeserver) -> None:
+    """Guests enter only where the room says that they can."""
+    alice, guest = await people(hs, "alice", "guest")
+    await make_guest(hs, guest)
+    closed = await alice.create_room(preset="public_chat")
+    guests = {"type": "m.room.guest_access", "content": {"guest_access": "can_join"}}
+    open_room = await alice.create_room(preset="public_chat", initial_state=[guests])
+    await guest.join(closed, expect="M_FORBIDDEN")
+    await guest.join(open_room)
+    await guest.set_state(closed, "m.room.member", {"membership": "join"}, guest.user_id, expect="M_FORBIDDEN")
+
+
+async def test_join_by_two_requests_at_once_makes_one_event(hs: Homeserver) -> None:
+    """Two equal joins at the same time leave one member event in the timeline."""
+    alice, bob = await people(hs, "alice", "bob")
+    room_id = await alice.create_room(preset="public_chat")
+    tasks = [bob.start(bob.join(room_id)) for _ in range(5)]
+    for task in tasks:
+        await task
+    from conduit.protocol.ids import RoomId
+    from conduit.service.rooms import timeline
+
+    events = [event for _, event in timeline.scan(hs.ctx.db, RoomId(room_id))]
+    assert sum(event.state_key == bob.user_id for event in events) == 1

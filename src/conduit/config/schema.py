@@ -309,7 +309,7 @@ class Config:
 
     # --- federation
     allow_federation: bool = _setting(
-        "Whether to talk with other servers.", False, inert="federation is not built yet, the server keeps to itself"
+        "Whether to talk with other servers.", False, inert="federation is not built yet, and the server keeps to itself"
     )
     trusted_servers: tuple[str, ...] = _setting(
         "Servers that are asked for the keys of other servers.", ("matrix.org",), kind="server"

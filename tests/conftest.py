@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator
 
 import pytest
+import structlog
 
 from tests.support import openapi
 from tests.support.clock import ManualClock
 from tests.support.homeserver import Homeserver, serve
+
+# What happens at each request is no news in a test; warnings and errors are.
+structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
 
 ENGINES = ("memory", "lmdb", "rocksdb")
 

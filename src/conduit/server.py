@@ -31,6 +31,7 @@ from conduit.config.load import ConfigError, Loaded
 from conduit.config.reload import take_over
 from conduit.config.schema import MB, Config
 from conduit.database.database import Database
+from conduit.database.errors import DiskFull, EngineFault
 from conduit.database.open import open_database
 from conduit.protocol.ids import RoomId, ServerName, UserId
 from conduit.service import identity, transactions
@@ -158,7 +159,7 @@ def build(
             hasher=hasher or Hasher(),
             tasks=Tasks(),
         )
-        return Server(ctx, App(ctx, [*routes.tables(), *more_routes]))
+        return Server(ctx, App(ctx, [*routes.tables(), *more_routes], outages=(DiskFull, EngineFault)))
     except BaseException:
         db.close_now()
         raise

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator
 
 import orjson
@@ -10,10 +11,13 @@ import pytest
 
 from conduit.api.request import Json, Request
 from conduit.api.web import Auth, Limit, Reply, Routes
-from conduit.config.schema import Rate, RateLimits
+from conduit.config.schema import Config, Rate, RateLimits
+from conduit.database.database import Database
+from conduit.database.memory import MemoryEngine
+from conduit.database.trees import TREE_NAMES
 from conduit.protocol.errors import Forbidden, LimitExceeded, UnknownToken
 from conduit.service.context import Context
-from tests.support.clock import settle
+from tests.support.clock import ManualClock, settle
 from tests.support.homeserver import Homeserver, serve
 
 BASE = "/_conduit/test"
@@ -29,6 +33,7 @@ def _event(name: str) -> asyncio.Event:
 @routes.get(BASE + "/hello", auth=Auth.NONE)
 async def hello(ctx: Context, req: Request) -> Json:
     """Say what was asked."""
+    _event("greeted").set()
     return {"remote": req.remote, "local": req.is_local, "q": req.query.text("q", "")}
 
 
@@ -97,6 +102,23 @@ async def deed(ctx: Context, req: Request) -> Json:
     await _event("deed may end").wait()
     _event("deed done").set()
     return {"done": True}
+
+
+@routes.put(BASE + "/store", auth=Auth.NONE)
+async def store(ctx: Context, req: Request) -> Json:
+    """Write something and answer at once."""
+    with ctx.db.batch() as batch:
+        batch.next_count()
+        batch.put("global", b"test", b"1")
+    _event("stored").set()
+    return {"stored": True}
+
+
+@routes.put(BASE + "/store-and-refuse", auth=Auth.NONE)
+async def store_and_refuse(ctx: Context, req: Request) -> Json:
+    """Write something and refuse."""
+    await store(ctx, req)
+    raise Forbidden("Written down")
 
 
 @routes.post(BASE + "/status", auth=Auth.NONE)
@@ -339,3 +361,58 @@ async def test_requests_can_be_pipelined(hs: Homeserver) -> None:
     answer = await _exchange(hs, one % (1, b"") + one % (2, b"Connection: close\r\n"))
     assert answer.count(b"HTTP/1.1 200 ") == 2
     assert answer.index(b'"q":"1"') < answer.index(b'"q":"2"')
+
+
+class SlowDisk(MemoryEngine):
+    """An engine whose syncs wait until they are let go, or fail."""
+
+    name = "slow"
+
+    def __init__(self) -> None:
+        super().__init__(TREE_NAMES)
+        self.may_sync = threading.Event()
+        self.may_sync.set()
+        self.broken = False
+
+    def sync(self) -> None:
+        """Wait for permission."""
+        self.may_sync.wait(30)
+        if self.broken:
+            raise OSError("the disk is gone")
+        super().sync()
+
+
+@pytest.mark.parametrize("path", ["/store", "/store-and-refuse"])
+async def test_nothing_is_answered_before_it_is_on_disk(path: str) -> None:
+    """Neither to the one who wrote nor to one who could read what was written; not even a refusal."""
+    EVENTS.clear()
+    disk = SlowDisk()
+    async with serve(extra=[routes], db=Database(disk)) as hs:
+        disk.may_sync.clear()
+        writing = hs.start(hs.client().raw("PUT", BASE + path, {}))
+        await _event("stored").wait()
+        reading = hs.start(hs.client().raw("GET", BASE + "/hello"))
+        await _event("greeted").wait()
+        await settle()
+        assert not writing.done()
+        assert not reading.done()
+        disk.may_sync.set()
+        assert (await writing).status == (200 if path == "/store" else 403)
+        assert (await reading).status == 200
+
+
+async def test_a_failed_disk_is_an_outage_and_ends_the_server() -> None:
+    """What could not be stored is not acknowledged, nothing is answered as if all were well, and the server knows."""
+    disk = SlowDisk()
+    hs = Homeserver(Config.for_tests(), ManualClock(), [routes], Database(disk))
+    await hs.open()
+    try:
+        disk.broken = True
+        response = await hs.client().raw("PUT", BASE + "/store", {})
+        assert response.status == 503
+        assert response.headers["Retry-After"] == "30"
+        assert (await hs.client().raw("GET", BASE + "/hello")).status == 503
+        assert hs.running.failed.done()
+    finally:
+        disk.broken = False
+        await hs.close()

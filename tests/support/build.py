@@ -10,6 +10,7 @@ from typing import Any
 from conduit import server
 from conduit.api.web import Route
 from conduit.config.schema import Config, Listener
+from conduit.database.database import Database
 from conduit.server import Server
 from conduit.service.users import accounts
 from conduit.service.users.passwords import Hasher
@@ -18,8 +19,15 @@ from conduit.utils.clock import Clock
 LISTENERS = (Listener(address="127.0.0.1", port=0),)
 
 
-async def run(config: Config, clock: Clock, more_routes: Iterable[Iterable[Route]], *, first_is_admin: bool) -> Server:
-    """Start the server of `config`. Hashing passwords is made cheap.
+async def run(
+    config: Config,
+    clock: Clock,
+    more_routes: Iterable[Iterable[Route]],
+    *,
+    db: Database | None = None,
+    first_is_admin: bool = False,
+) -> Server:
+    """Start the server of `config`, on `db` if it is given. Hashing passwords is made cheap.
 
     Unless `first_is_admin`, the first account is one like any other, and so is not in the admin room.
     """
@@ -27,7 +35,7 @@ async def run(config: Config, clock: Clock, more_routes: Iterable[Iterable[Route
         config = replace(config, listeners=LISTENERS)
     _import_what_imports()
     building: Any = server.build(
-        config, clock=clock, hasher=Hasher(time_cost=1, memory_kib=64), more_routes=more_routes
+        config, clock=clock, db=db, hasher=Hasher(time_cost=1, memory_kib=64), more_routes=more_routes
     )
     built: Server = await building if isawaitable(building) else building
     await built.start()

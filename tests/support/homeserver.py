@@ -22,6 +22,7 @@ import aiohttp
 from conduit.api.app import App
 from conduit.api.web import Route
 from conduit.config.schema import Config
+from conduit.database.database import Database
 from conduit.server import Server
 from conduit.service.context import Context
 from tests.support.build import run
@@ -35,13 +36,19 @@ class Homeserver:
     """A running homeserver, made by `serve`."""
 
     def __init__(
-        self, config: Config, clock: ManualClock, extra: Iterable[Iterable[Route]], first_is_admin: bool
+        self,
+        config: Config,
+        clock: ManualClock,
+        extra: Iterable[Iterable[Route]] = (),
+        db: Database | None = None,
+        first_is_admin: bool = False,
     ) -> None:
         self.config = config
         self.clock = clock
         self.bugs: list[Exception] = []
         """Every exception that became a 500. A test that means one clears the list; else it fails when the server stops."""
         self._extra = tuple(extra)
+        self._db = db
         self._first_is_admin = first_is_admin
         self._running: Server | None = None
         self._session: aiohttp.ClientSession | None = None
@@ -86,7 +93,9 @@ class Homeserver:
 
     async def open(self) -> None:
         """Start."""
-        self._running = await run(self.config, self.clock, self._extra, first_is_admin=self._first_is_admin)
+        self._running = await run(
+            self.config, self.clock, self._extra, db=self._db, first_is_admin=self._first_is_admin
+        )
         self.app.on_bug = self.bugs.append
         # One session for all, with as many connections as a test's long polls need.
         self._session = aiohttp.ClientSession(
@@ -152,16 +161,18 @@ async def serve(
     directory: Path | None = None,
     clock: ManualClock | None = None,
     extra: Iterable[Iterable[Route]] = (),
+    db: Database | None = None,
     first_is_admin: bool = False,
     **settings: Any,
 ) -> AsyncIterator[Homeserver]:
-    """Run a homeserver. `settings` are those of `Config`; `extra` are route tables for tests of the web layer itself.
+    """Run a homeserver. `settings` are those of `Config`; `extra` are route tables for tests of the web layer itself;
+    `db` is a database on an engine of the test's own.
     With `first_is_admin` the first account becomes the administrator's, as outside of tests; its user is then in the admin room.
     """
     with TemporaryDirectory(prefix="conduit-test-") as temporary:
         settings.setdefault("database_path", directory or Path(temporary))
         config = Config.for_tests(database_backend=engine, **settings)
-        server = Homeserver(config, clock or ManualClock(), extra, first_is_admin)
+        server = Homeserver(config, clock or ManualClock(), extra, db, first_is_admin)
         try:
             await server.open()
             yield server

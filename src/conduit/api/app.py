@@ -18,7 +18,7 @@ from conduit.api import auth, body, replies
 from conduit.api.dispatch import Endpoint, Match, Table
 from conduit.api.errors import reply_for
 from conduit.api.limits import Limit, Limits, address_key
-from conduit.api.remote import Proxies, is_local
+from conduit.api.remote import Proxies
 from conduit.api.request import Request
 from conduit.api.web import Answer, Reply, Route
 from conduit.protocol.errors import MatrixError, Unknown, Unrecognized
@@ -34,10 +34,16 @@ _READS = frozenset({"GET", "HEAD"})
 
 
 class App:
-    """All endpoints over one `Context`. `handle` is what the HTTP server calls."""
+    """All endpoints over one `Context`. `handle` is what the HTTP server calls.
 
-    def __init__(self, ctx: Context, tables: Iterable[Iterable[Route]]) -> None:
+    `outages` are the exceptions of the floors below that mean no bug but that the server cannot, at the moment.
+    """
+
+    def __init__(
+        self, ctx: Context, tables: Iterable[Iterable[Route]], *, outages: tuple[type[Exception], ...] = ()
+    ) -> None:
         self.ctx = ctx
+        self._outages = outages
         self.table = Table(tables)
         self.limits = Limits(ctx.config.rate_limits, ctx.clock)
         self.on_bug: Callable[[Exception], None] = lambda error: None
@@ -55,13 +61,14 @@ class App:
         try:
             answer = await self._answer(http, request_id)
             await self.ctx.db.durable()
-            response = replies.whole(answer)
+            response: web.StreamResponse | None = replies.whole(answer)
             if response is None:
-                return await replies.stream(answer, http)  # type: ignore[arg-type]
+                response = await replies.stream(answer, http)  # type: ignore[arg-type]
         except Exception as error:
             response = await self._failed(error, http, request_id)
         if self.stopping:
             response.force_close()
+        log.info("request", method=http.method, path=http.raw_path.partition("?")[0], status=response.status)
         return response
 
     async def _failed(self, error: Exception, http: web.BaseRequest, request_id: str) -> replies.Whole:
@@ -80,9 +87,9 @@ class App:
                 await self.ctx.db.durable()
             except Exception as fault:
                 error = fault
-        if not isinstance(error, MatrixError):
+        if not isinstance(error, (MatrixError, *self._outages)):
             self.on_bug(error)
-        answer = replies.whole(reply_for(error, request_id))
+        answer = replies.whole(reply_for(error, request_id, self._outages))
         assert answer is not None
         return answer
 
@@ -115,12 +122,11 @@ class App:
             params=match.params,
             headers=headers,
             remote=remote,
+            peer=peer,
             request_id=request_id,
             requester=requester,
             charge=charge,
         )
-        if not route.auth.has_user:
-            request.is_local = is_local(peer, headers)
         await self._take_body(http, request, route)
         return await self._run(http, endpoint, request)
 

@@ -12,6 +12,7 @@ from urllib.parse import parse_qsl
 
 import orjson
 
+from conduit.api.remote import is_local
 from conduit.protocol.canonical_json import MAX_DEPTH, MAX_INTEGER
 from conduit.protocol.errors import BadJson, InvalidParam, MissingParam, NotJson
 from conduit.protocol.ids import UserId
@@ -109,6 +110,7 @@ class Request:
 
     __slots__ = (
         "_json",
+        "_peer",
         "_query",
         "_raw_query",
         "_stream",
@@ -117,7 +119,6 @@ class Request:
         "content_length",
         "headers",
         "id",
-        "is_local",
         "method",
         "params",
         "path",
@@ -135,7 +136,7 @@ class Request:
         headers: Mapping[str, str] | None = None,
         remote: str = "",
         request_id: str = "",
-        is_local: bool = False,
+        peer: str = "",
         requester: Requester | None = None,
         body: bytes = b"",
         charge: Callable[..., None] = lambda limit, key=None: None,
@@ -148,8 +149,6 @@ class Request:
         """Case-insensitive."""
         self.remote = remote
         """The client's address: that of the connection, or what a reverse proxy on this machine says it is."""
-        self.is_local = is_local
-        """Whether the client certainly runs on this machine: a loopback connection for a loopback host, no proxy between."""
         self.id = request_id
         self.requester = requester
         self.body = body
@@ -159,6 +158,7 @@ class Request:
         """`req.charge(Limit.LOGIN, key)` takes one from another bucket, raising `LimitExceeded` if it is empty."""
         self._stream: AsyncIterator[bytes] | None = None
         self._raw_query = raw_query
+        self._peer = peer
         self._query: Query | None = None
         self._json: Any = None
 
@@ -169,6 +169,11 @@ class Request:
         if query is None:
             query = self._query = Query(self._raw_query)
         return query
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the client certainly runs on this machine: a loopback connection for a loopback host, no proxy between."""
+        return is_local(self._peer, self.headers)
 
     @property
     def user_id(self) -> UserId:

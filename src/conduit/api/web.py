@@ -47,14 +47,6 @@ class Auth(Enum):
     SERVER = "server"
     ADMIN = "admin"
 
-    @property
-    def has_user(self) -> bool:
-        """Whether a handler behind it always knows a local user."""
-        return self in _USERS
-
-
-_USERS = frozenset({Auth.USER, Auth.APPSERVICE, Auth.ADMIN})
-
 
 @dataclass(frozen=True, slots=True)
 class Reply:

@@ -82,11 +82,12 @@ class LayeredSet(AbstractSet[K], Generic[K]):
 class LayeredMap(Mapping[K, V], Generic[K, V]):
     """A frozen mapping, no value of which is `None`. `having` and `lacking` return changed copies."""
 
-    __slots__ = ("_base", "_changes", "_whole")
+    __slots__ = ("_base", "_changes", "_size", "_whole")
 
     def __init__(self, entries: dict[K, V]) -> None:
         self._base: dict[K, V] = entries
         self._changes: dict[K, V | None] = {}
+        self._size = len(entries)
         self._whole: dict[K, V] | None = entries
 
     def __getitem__(self, key: K) -> V:
@@ -104,7 +105,7 @@ class LayeredMap(Mapping[K, V], Generic[K, V]):
         return self.get(key) is not None  # type: ignore[arg-type]
 
     def __len__(self) -> int:
-        return len(self.whole())
+        return self._size
 
     def __iter__(self) -> Iterator[K]:
         return iter(self.whole())
@@ -131,6 +132,7 @@ class LayeredMap(Mapping[K, V], Generic[K, V]):
 
     def _copy(self, key: K, value: V | None) -> LayeredMap[K, V]:
         copy: LayeredMap[K, V] = LayeredMap.__new__(LayeredMap)
+        copy._size = self._size + (value is not None) - (self.get(key) is not None)
         if self._changes and self._whole is not None:
             # Somebody asked for the whole: it is as good a base, and the difference starts anew.
             copy._base, copy._changes = self._whole, {key: value}

@@ -33,12 +33,12 @@ def _version_for(source: CacheSource, event_id: EventId, data: bytes) -> RoomVer
     return versions.version_of(source, pdu["room_id"])
 
 
-def _decode(source: CacheSource, event_id: EventId, data: bytes, version: RoomVersion) -> Event:
+def _decode(event_id: EventId, data: bytes, version: RoomVersion, is_redacted: bool) -> Event:
     try:
         event = Event.from_stored(data, version)
     except (ValueError, KeyError, TypeError) as error:
         raise Corrupt(trees.pduid_pdu.name, event_id.encode(), f"not an event: {error!r}") from error
-    return event.redacted() if trees.redacted.has(source, event.event_id) else event
+    return event.redacted() if is_redacted else event
 
 
 def _load(source: CacheSource, event_id: EventId) -> Event | None:
@@ -47,28 +47,31 @@ def _load(source: CacheSource, event_id: EventId) -> Event | None:
         data = trees.pduid_pdu.get(source, position)
         if data is None:
             raise Corrupt(trees.eventid_pduid.name, event_id.encode(), "the event is not at its position")
-        return _decode(source, event_id, data, versions.version_of(source, short_ids.room_of(source, position.room)))
+        version = versions.version_of(source, short_ids.room_of(source, position.room))
+        return _decode(event_id, data, version, is_redacted(source, event_id))
     data = trees.eventid_outlierpdu.get(source, event_id)
     if data is None:
         return None
     known = meta(source, event_id)
     if known is not None and known.status == REJECTED:
         return None
-    return _decode(source, event_id, data, _version_for(source, event_id, data))
+    return _decode(event_id, data, _version_for(source, event_id, data), is_redacted(source, event_id))
 
 
 def _load_many(source: CacheSource, event_ids: list[EventId]) -> list[Event | None]:
     positions = trees.eventid_pduid.get_many(source, event_ids)
-    placed = [position for position in positions if position is not None]
-    rows = iter(trees.pduid_pdu.get_many(source, placed))
+    rows = iter(trees.pduid_pdu.get_many(source, [place for place in positions if place is not None]))
+    redactions = trees.redacted.get_many(source, event_ids)
     found: list[Event | None] = []
-    for event_id, position in zip(event_ids, positions, strict=True):
-        data = next(rows) if position is not None else None
-        if position is None or data is None:
+    room, version = 0, None
+    for event_id, place, redaction in zip(event_ids, positions, redactions, strict=True):
+        data = next(rows) if place is not None else None
+        if place is None or data is None:
             found.append(_load(source, event_id))
-        else:
-            version = versions.version_of(source, short_ids.room_of(source, position.room))
-            found.append(_decode(source, event_id, data, version))
+            continue
+        if version is None or place.room != room:
+            room, version = place.room, versions.version_of(source, short_ids.room_of(source, place.room))
+        found.append(_decode(event_id, data, version, redaction is not None))
     return found
 
 
@@ -177,7 +180,8 @@ def _at(source: CacheSource, place: PduId, data: bytes) -> Event:
         _AT.fill(source, place, event_id)
     found = _EVENT.peek(source, event_id)
     if found is None:
-        found = _decode(source, event_id, data, versions.version_of(source, short_ids.room_of(source, place.room)))
+        version = versions.version_of(source, short_ids.room_of(source, place.room))
+        found = _decode(event_id, data, version, is_redacted(source, event_id))
         _EVENT.fill(source, event_id, found)
     return found
 

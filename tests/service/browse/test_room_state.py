@@ -1,0 +1,145 @@
+"""Which state of a room somebody reads: now, as it was left, or at a time."""
+
+from __future__ import annotations
+
+import pytest
+
+from conduit.protocol.errors import Forbidden
+from conduit.protocol.ids import RoomId, UserId
+from conduit.service.browse import room_state
+from conduit.service.rooms import members, state
+from tests.support.rooms import ALICE, BOB, CAROL, World
+
+
+def name_seen(world: World, room_id: RoomId, user_id: UserId, count: int | None = None) -> str:
+    """Return the room's name as a user reads it."""
+    if count is None:
+        number = room_state.readable(world.db, room_id, user_id)
+    else:
+        number = room_state.readable_at(world.db, room_id, user_id, count)
+    return str(room_state.one(world.db, room_id, number, "m.room.name", "").content["name"])
+
+
+def rename(world: World, room_id: RoomId, name: str) -> int:
+    """Set the room's name and return the count at which it held."""
+    world.set(room_id, ALICE, "m.room.name", {"name": name})
+    return world.db.current_count()
+
+
+def test_readable_for_who_has_left_is_the_state_at_the_leave() -> None:
+    """Later changes are not seen, by leaving, being kicked or being banned."""
+    world = World()
+    for way in ("leave", "kick", "ban"):
+        room_id = world.create(ALICE)
+        world.join(room_id, BOB)
+        rename(world, room_id, "then")
+        sender, membership = (BOB, "leave") if way == "leave" else (ALICE, "leave" if way == "kick" else "ban")
+        world.set(room_id, sender, "m.room.member", {"membership": membership}, BOB)
+        rename(world, room_id, "now")
+        assert name_seen(world, room_id, BOB) == "then"
+        assert name_seen(world, room_id, ALICE) == "now"
+
+
+def test_readable_after_a_rejected_invite_is_still_the_state_at_the_leave() -> None:
+    """An invite that is rejected, or still open, shows nothing new to who was in the room before."""
+    world = World()
+    room_id = world.create(ALICE)
+    world.join(room_id, BOB)
+    rename(world, room_id, "then")
+    world.set(room_id, BOB, "m.room.member", {"membership": "leave"}, BOB)
+    rename(world, room_id, "now")
+    world.set(room_id, ALICE, "m.room.member", {"membership": "invite"}, BOB)
+    assert name_seen(world, room_id, BOB) == "then"
+    world.set(room_id, BOB, "m.room.member", {"membership": "leave"}, BOB)
+    assert name_seen(world, room_id, BOB) == "then"
+
+
+def test_readable_for_who_was_never_in_the_room_is_nothing() -> None:
+    """Neither an invite, nor its rejection, nor a ban opens the room."""
+    world = World()
+    room_id = world.create(ALICE)
+    for user, steps in ((BOB, [(ALICE, "invite"), (BOB, "leave")]), (CAROL, [(ALICE, "ban")])):
+        for sender, membership in steps:
+            world.set(room_id, sender, "m.room.member", {"membership": membership}, user)
+            with pytest.raises(Forbidden):
+                room_state.readable(world.db, room_id, user)
+    with pytest.raises(Forbidden):
+        room_state.readable(world.db, RoomId("!nowhere:localhost"), ALICE)
+
+
+def test_readable_for_who_forgot_the_room_is_nothing() -> None:
+    """Forgetting ends access."""
+    world = World()
+    room_id = world.create(ALICE)
+    world.join(room_id, BOB)
+    world.set(room_id, BOB, "m.room.member", {"membership": "leave"}, BOB)
+    with world.db.batch() as batch:
+        members.forget(batch, room_id, BOB)
+    with pytest.raises(Forbidden):
+        room_state.readable(world.db, room_id, BOB)
+
+
+def test_readable_at_a_count_is_the_state_then() -> None:
+    """A member reads the past of a shared room."""
+    world = World()
+    room_id = world.create(ALICE)
+    one = rename(world, room_id, "one")
+    rename(world, room_id, "two")
+    world.join(room_id, BOB)
+    assert name_seen(world, room_id, ALICE, one) == "one"
+    assert name_seen(world, room_id, BOB, one) == "one"
+    assert name_seen(world, room_id, BOB, world.db.current_count()) == "two"
+
+
+def test_readable_at_a_count_before_the_join_is_closed_where_history_is() -> None:
+    """With history visible to members of the time only, newcomers do not read the past."""
+    world = World()
+    room_id = world.create(ALICE)
+    world.set(room_id, ALICE, "m.room.history_visibility", {"history_visibility": "joined"})
+    one = rename(world, room_id, "one")
+    world.join(room_id, BOB)
+    with pytest.raises(Forbidden):
+        room_state.readable_at(world.db, room_id, BOB, one)
+    assert name_seen(world, room_id, BOB, world.db.current_count()) == "one"
+
+
+def test_readable_at_a_count_after_the_leave_is_the_state_at_the_leave() -> None:
+    """Whoever has left cannot look past that by a newer token."""
+    world = World()
+    room_id = world.create(ALICE)
+    world.join(room_id, BOB)
+    then = rename(world, room_id, "then")
+    world.set(room_id, BOB, "m.room.member", {"membership": "leave"}, BOB)
+    now = rename(world, room_id, "now")
+    assert name_seen(world, room_id, BOB, now) == "then"
+    assert name_seen(world, room_id, BOB, then) == "then"
+
+
+def test_readable_at_a_count_before_the_room_is_refused() -> None:
+    """There was nothing to see."""
+    world = World()
+    room_id = world.create(ALICE)
+    with pytest.raises(Forbidden):
+        room_state.readable_at(world.db, room_id, ALICE, 0)
+
+
+def test_lists_of_the_past_and_the_present_agree_with_the_state() -> None:
+    """Whole state and members of any state hold exactly its events."""
+    import orjson
+
+    world = World()
+    room_id = world.create(ALICE)
+    numbers = []
+    for user in (BOB, CAROL):
+        world.join(room_id, user)
+        head = state.head(world.db, room_id)
+        assert head is not None
+        numbers.append(head.state)
+    for number, expected in zip(numbers, ({ALICE, BOB}, {ALICE, BOB, CAROL}), strict=True):
+        for _ in range(2):
+            whole = orjson.loads(room_state.whole(world.db, room_id, number))
+            assert {event["event_id"] for event in whole} == {
+                event.event_id for event in state.events_at(world.db, number)
+            }
+            listed = orjson.loads(room_state.member_list(world.db, room_id, number))["chunk"]
+            assert {event["state_key"] for event in listed} == expected

@@ -6,7 +6,8 @@ A cut says which events lie before it. It stays right when events arrive later: 
     t<n>        up to live event n, without what is filled in right after n
     t<n>~<k>    up to event k of what is filled in right after live event n; k = 0 means all of it
     t-<k>       up to event k of the history before all live events; k = 0 means all of it
-    s<n>_<p>    a /sync token: up to all that arrived while the counter stood at most at n; p is the count at which the process began
+    s<n>_<p>    a /sync token: up to all that arrived while the counter stood at most at n; p is the count at which the process began.
+                With a third number, messages between devices have been given up to that count only
 
 Source: client-server API, "Pagination".
 """
@@ -24,7 +25,7 @@ from conduit.protocol.ids import RoomId
 from conduit.service.rooms import short_ids, timeline
 
 _MAX: Final = (1 << 64) - 1
-_SYNC = re.compile(r"s([0-9]{1,18})_([0-9]{1,18})", re.ASCII)
+_SYNC = re.compile(r"s([0-9]{1,18})_([0-9]{1,18})(?:_([0-9]{1,18}))?", re.ASCII)
 _TOKEN = re.compile(r"t(?:([0-9]{1,20})(?:~([0-9]{1,20}))?|-([0-9]{1,20}))", re.ASCII)
 
 
@@ -46,14 +47,18 @@ class Cut(NamedTuple):
 
 
 class SyncToken(NamedTuple):
-    """A position in the stream of /sync. `start` tells which process gave it: what is kept in memory only is gone with that process."""
+    """A position in the stream of /sync. `start` tells which process gave it: what is kept in memory only is gone with that process.
+
+    `devices` is the position in the messages between devices, which lags behind when there are too many for one answer.
+    """
 
     at: int
     start: int
+    devices: int
 
     def token(self) -> str:
         """Return the text that stands for this position in answers."""
-        return f"s{self.at}_{self.start}"
+        return f"s{self.at}_{self.start}" + ("" if self.devices == self.at else f"_{self.devices}")
 
 
 START: Final = Cut(0, 0)
@@ -83,7 +88,8 @@ def parse_sync(token: str) -> SyncToken:
     match = _SYNC.fullmatch(token)
     if match is None:
         raise InvalidParam("Not a token of /sync")
-    return SyncToken(int(match[1]), int(match[2]))
+    at = int(match[1])
+    return SyncToken(at, int(match[2]), at if match[3] is None else min(at, int(match[3])))
 
 
 def parse(token: str) -> Cut:
@@ -116,6 +122,12 @@ def positions(
     return timeline.positions(
         source, room_id, after=_below(room, earlier), before=_above(room, later), reverse=backwards
     )
+
+
+def upper_bound(source: CacheSource, room_id: RoomId, cut: Cut) -> PduId | None:
+    """Return the position below which exactly those of a room's events are that lie before the cut; `None` for an unknown room."""
+    room = short_ids.short_room(source, room_id)
+    return None if room is None else _above(room, cut)
 
 
 def _below(room: int, cut: Cut) -> PduId | None:

@@ -14,7 +14,7 @@ import orjson
 from conduit.database.cache import CacheSource
 from conduit.protocol.errors import Forbidden
 from conduit.protocol.filters import RoomEventFilter, select_fields
-from conduit.protocol.ids import RoomId, UserId
+from conduit.protocol.ids import EventId, RoomId, UserId
 from conduit.service.rooms import bundles, client_events, cuts, relations, short_ids, state, timeline, visibility
 from conduit.service.rooms.client_events import ClientEvent, Recipient
 from conduit.service.rooms.cuts import Cut
@@ -66,9 +66,10 @@ class Reader:
 
     def check_access(self) -> None:
         """Raise `Forbidden` unless the user is or was in the room, or anybody may read it."""
-        if self.viewer.membership != "join" and not self.viewer.was_joined():
-            if not visibility.is_world_readable(self.source, self.room_id):
-                raise Forbidden("You are not allowed to view this room")
+        if self.viewer.membership == "join" or self.viewer.was_joined():
+            return
+        if not visibility.is_world_readable(self.source, self.room_id):
+            raise Forbidden("You are not allowed to view this room")
 
     def newest(self) -> Cut:
         """Return where the user's view of the timeline ends: at the leave for somebody who was in the room, else now."""
@@ -84,6 +85,11 @@ class Reader:
         if event.sender in self.ignored and event.state_key is None:
             return False
         return self.viewer.sees(event)
+
+    def _is_current(self, event: ClientEvent) -> bool:
+        if event.state_key is None:
+            return False
+        return state.current_id(self.source, self.room_id, event.type, event.state_key) == event.event_id
 
     def passes(self, event: ClientEvent, wanted: RoomEventFilter) -> bool:
         """Tell whether an event passes a filter."""
@@ -105,9 +111,20 @@ class Reader:
         return False
 
     def page(
-        self, start: Cut, stop: Cut, limit: int, wanted: RoomEventFilter, *, backwards: bool, look_at: int = STEP
+        self,
+        start: Cut,
+        stop: Cut,
+        limit: int,
+        wanted: RoomEventFilter,
+        *,
+        backwards: bool,
+        look_at: int = STEP,
+        with_current_state: bool = False,
     ) -> Page:
-        """Return up to `limit` events between two cuts that the user gets and wants, in reading order; looks at no more than `look_at`."""
+        """Return up to `limit` events between two cuts that the user gets and wants, in reading order; looks at no more than `look_at`.
+
+        `with_current_state` lets events of the room's present state through whether or not the user could see them when they were sent.
+        """
         found: list[ClientEvent] = []
         end = start
         places = cuts.positions(self.source, self.room_id, start, stop, backwards=backwards)
@@ -115,7 +132,9 @@ class Reader:
             if len(found) == limit:
                 return Page(found, end, True)
             event = client_events.at(self.source, place)
-            if event is not None and self.passes(event, wanted) and self.shows(event):
+            if event is None or not self.passes(event, wanted):
+                pass
+            elif self.shows(event) or (with_current_state and self._is_current(event)):
                 found.append(event)
             end = cuts.before(place) if backwards else cuts.after(place)
         return Page(found, end, next(places, None) is not None)
@@ -159,14 +178,16 @@ class Reader:
         return orjson.dumps(select_fields(form, self._format.fields))
 
 
-def members_for(
-    reader: Reader, number: int, events: Iterable[ClientEvent], *, also: Iterable[str] = ()
-) -> list[ClientEvent]:
-    """Return the membership events, in a state, of those who sent `events` and of the users `also`: what lazy loading gives."""
-    wanted = dict.fromkeys(event.sender for event in events)
-    wanted.update(dict.fromkeys(UserId(user_id) for user_id in also))
-    found = [state.get_id(reader.source, number, "m.room.member", user_id) for user_id in wanted]
-    return client_events.get_many(reader.source, [event_id for event_id in found if event_id is not None])
+def members_for(reader: Reader, events: Iterable[ClientEvent]) -> list[ClientEvent]:
+    """Return the membership of each sender as it was when the first of its `events` was sent: what lazy loading adds to a page."""
+    found: dict[UserId, EventId | None] = {}
+    for event in events:
+        if event.sender not in found:
+            place = event.place(reader.source)
+            number = place.before or place.after
+            member = state.get_id(reader.source, number, "m.room.member", event.sender) if number else None
+            found[event.sender] = member
+    return client_events.get_many(reader.source, [event_id for event_id in found.values() if event_id is not None])
 
 
 def filtered_state(reader: Reader, number: int, wanted: RoomEventFilter, senders: Iterable[str]) -> list[ClientEvent]:

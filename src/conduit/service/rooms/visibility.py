@@ -56,7 +56,7 @@ class Viewer:
         """The user's membership now; `None` for somebody who never had any, or forgot the room."""
         self._memberships: dict[int, str] = {}
         self._verdicts: dict[int, bool | None] = {}
-        self._last_joined: tuple[int, int] | None | bool = False
+        self._last_joined: tuple[int, int] | bool | None = False
 
     def was_joined(self) -> bool:
         """Tell whether the user is or was in the room, and has not forgotten it."""

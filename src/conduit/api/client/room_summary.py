@@ -1,0 +1,36 @@
+"""What may be known of a room before joining. Source: client-server API, "Room Summaries"."""
+
+from __future__ import annotations
+
+from conduit.api.request import Json, Request
+from conduit.api.web import Auth, Limit, Routes
+from conduit.protocol.errors import InvalidParam, NotFound
+from conduit.protocol.ids import RoomAlias, RoomId, is_room_alias, is_room_id
+from conduit.service.browse import summaries
+from conduit.service.context import Context
+from conduit.service.rooms import aliases, members
+
+routes = Routes()
+
+
+@routes.get("/_matrix/client/v1/room_summary/{roomIdOrAlias}", auth=Auth.OPTIONAL, limit=Limit.READ, allow_guests=True)
+async def get_summary(ctx: Context, req: Request) -> Json:
+    """Show a room's summary. <https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv1room_summaryroomidoralias>."""
+    user_id = None if req.requester is None else req.requester.user_id
+    room_id = _room(ctx, req.params["roomIdOrAlias"])
+    if room_id is None or not summaries.may_know(ctx.db, room_id, user_id):
+        raise NotFound("There is no such room, or you may not know of it")
+    found = summaries.summary(ctx.db, room_id)
+    membership = None if user_id is None else members.membership(ctx.db, room_id, user_id)
+    if membership is not None:
+        found["membership"] = membership
+    return found
+
+
+def _room(ctx: Context, text: str) -> RoomId | None:
+    if is_room_id(text):
+        return RoomId(text)
+    if not is_room_alias(text):
+        raise InvalidParam("Neither a room ID nor an alias")
+    alias = RoomAlias(text)
+    return aliases.room_of(ctx.db, alias) if aliases.is_local(alias, ctx.server_name) else None

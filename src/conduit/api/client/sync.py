@@ -1,0 +1,62 @@
+"""Syncing. Source: client-server API, "Syncing"."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import orjson
+
+from conduit.api.request import Json, Request
+from conduit.api.web import Auth, Limit, Routes
+from conduit.protocol.errors import InvalidParam, NotJson
+from conduit.protocol.filters import EVERYTHING, Filter, parse_filter
+from conduit.protocol.ids import DeviceId
+from conduit.service.context import Context
+from conduit.service.presence import STATES
+from conduit.service.rooms import cuts
+from conduit.service.sync.long_poll import MAX_TIMEOUT_MS, sync
+from conduit.service.sync.window import SyncRequest
+from conduit.service.users import filters
+
+routes = Routes()
+
+
+@routes.get("/_matrix/client/v3/sync", auth=Auth.USER, limit=Limit.READ, allow_guests=True, long_poll=True)
+async def get_sync(ctx: Context, req: Request) -> Json:
+    """Tell what is new. <https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3sync>."""
+    query = req.query
+    since = query.text("since")
+    set_presence = query.text("set_presence", "online")
+    if set_presence not in STATES:
+        raise InvalidParam(f"'set_presence' must be one of {', '.join(STATES)}")
+    request = SyncRequest(
+        user_id=req.user_id,
+        device_id=DeviceId(req.device_id),
+        since=cuts.parse_sync(since) if since else None,
+        filter=_filter(ctx, req, query.text("filter")),
+        full_state=query.flag("full_state"),
+        state_after=query.flag("use_state_after"),
+        timeout_ms=query.number("timeout", 0, high=MAX_TIMEOUT_MS),
+        set_presence=set_presence,
+    )
+    return await sync(ctx, request)
+
+
+def _filter(ctx: Context, req: Request, text: str | None) -> Filter:
+    if not text:
+        return EVERYTHING
+    if text.startswith("{"):
+        return _parse(text)
+    found = filters.parsed(ctx.db, req.user_id, text)
+    if found is None:
+        raise InvalidParam("There is no such filter")
+    return found
+
+
+@lru_cache(maxsize=256)
+def _parse(text: str) -> Filter:
+    try:
+        value = orjson.loads(text)
+    except (orjson.JSONDecodeError, UnicodeEncodeError) as error:
+        raise NotJson("'filter' is not valid JSON") from error
+    return parse_filter(value)

@@ -1,0 +1,28 @@
+"""What the endpoints that read history have in common."""
+
+from __future__ import annotations
+
+from conduit.api.request import Request
+from conduit.protocol.errors import InvalidParam
+from conduit.protocol.ids import parse_room_id
+from conduit.service.browse import history
+from conduit.service.context import Context
+from conduit.service.rooms.client_events import Recipient
+from conduit.service.rooms.reading import Reader
+
+
+def recipient(ctx: Context, req: Request) -> Recipient:
+    """Return the caller as the one who gets events."""
+    return Recipient(req.user_id, req.device_id, ctx.clock.now_ms())
+
+
+def open_room(ctx: Context, req: Request) -> Reader:
+    """Return the caller's view of the room in the path. Raises `Forbidden` unless the caller is or was in it, or anybody may read it."""
+    return history.open_room(ctx, recipient(ctx, req), parse_room_id(req.params["roomId"]))
+
+
+def direction(text: str) -> str:
+    """Return `b` or `f`, or raise `InvalidParam`."""
+    if text not in ("b", "f"):
+        raise InvalidParam("'dir' must be 'b' or 'f'")
+    return text

@@ -1,0 +1,110 @@
+"""The user directory, and the rooms that two users share.
+
+Somebody is found only by those who could meet them anyway: who shares a room with them, and everybody if they are in a room that anybody may
+join or read. Names told are those of the profile; what somebody calls themselves in one private room stays there.
+
+Source: client-server API, "User Directory", "Mutual Rooms".
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from typing import Any, Final
+
+from conduit.database import trees
+from conduit.database.cache import CacheSource
+from conduit.protocol.errors import InvalidParam
+from conduit.protocol.ids import RoomId, UserId, server_name_of
+from conduit.service.context import Context
+from conduit.service.rooms import members, state, visibility
+from conduit.service.users import accounts, profiles
+
+Json = dict[str, Any]
+
+DEFAULT_LIMIT: Final = 10
+MAX_LIMIT: Final = 100
+MAX_CANDIDATES: Final = 10_000
+STEP: Final = 200
+ROOMS_A_PAGE: Final = 500
+
+MAX_PIECE: Final = 64
+
+_WORDS = re.compile(r"\w+")
+_BATCH = re.compile(r"m([0-9]{1,9})", re.ASCII)
+
+
+async def search(ctx: Context, seeker: UserId, term: str, limit: int) -> Json:
+    """Return the users whose id or display name has a word beginning with each word of `term`; the closest first."""
+    # Of a whole user id only the name counts.
+    parts = [part.partition(":")[0] if part.startswith("@") else part for part in term.lower().split()]
+    wanted = [piece[:MAX_PIECE] for part in parts for piece in _WORDS.findall(part)]
+    ranked: list[tuple[int, UserId, str | None]] = []
+    for number, user_id in enumerate(_candidates(ctx.db, wanted)):
+        if number == MAX_CANDIDATES:
+            break
+        name = profiles.displayname(ctx.db, user_id)
+        own = profiles.words(user_id, name)
+        if all(any(word.startswith(piece) for word in own) for piece in wanted) and _may_meet(ctx, seeker, user_id):
+            exact = sum(piece in own for piece in wanted)
+            ranked.append((-exact, user_id, name))
+        if number % STEP == STEP - 1:
+            await asyncio.sleep(0)
+    ranked.sort(key=lambda one: (one[0], one[2] is None, one[1]))
+    results = [_result(ctx.db, user_id, name) for _, user_id, name in ranked[:limit]]
+    return {"results": results, "limited": len(ranked) > limit}
+
+
+def _candidates(source: CacheSource, wanted: list[str]) -> list[UserId]:
+    """Return the users with a word that begins with the longest of those wanted."""
+    if not wanted:
+        return []
+    longest = max(wanted, key=len)
+    found: dict[UserId, None] = {}
+    for word, user_id in trees.user_word.keys(source, start=longest):
+        if not word.startswith(longest) or len(found) == MAX_CANDIDATES:
+            break
+        found[UserId(user_id)] = None
+    return list(found)
+
+
+def _may_meet(ctx: Context, seeker: UserId, user_id: UserId) -> bool:
+    if user_id == seeker:
+        return True
+    if server_name_of(user_id) == ctx.server_name and not accounts.is_active(ctx.db, user_id):
+        return False
+    if members.share_room(ctx.db, seeker, user_id):
+        return True
+    return any(_is_open(ctx.db, room_id) for room_id in members.rooms(ctx.db, user_id))
+
+
+def _is_open(source: CacheSource, room_id: RoomId) -> bool:
+    rules = state.current(source, room_id, "m.room.join_rules")
+    if rules is not None and rules.content.get("join_rule") == "public":
+        return True
+    return visibility.is_world_readable(source, room_id)
+
+
+def _result(source: CacheSource, user_id: UserId, name: str | None) -> Json:
+    avatar_url = profiles.avatar_url(source, user_id)
+    result: Json = {"user_id": user_id}
+    if name is not None:
+        result["display_name"] = name
+    if avatar_url is not None:
+        result["avatar_url"] = avatar_url
+    return result
+
+
+def mutual_rooms(source: CacheSource, one: UserId, other: UserId, batch: str | None) -> Json:
+    """Return a page of the rooms that both users are in."""
+    if one == other:
+        raise InvalidParam("You cannot ask for the rooms that you share with yourself")
+    match = None if batch is None else _BATCH.fullmatch(batch)
+    if batch is not None and match is None:
+        raise InvalidParam("Unknown pagination token")
+    shared = sorted(members.shared_rooms(source, one, other))
+    start = 0 if match is None else int(match[1])
+    answer: Json = {"joined": shared[start : start + ROOMS_A_PAGE], "count": len(shared)}
+    if len(shared) > start + ROOMS_A_PAGE:
+        answer["next_batch"] = f"m{start + ROOMS_A_PAGE}"
+    return answer

@@ -1,0 +1,65 @@
+"""What somebody may learn of a room before joining it: its summary, and whether they may have it.
+
+Source: client-server API, GET /room_summary, GET /hierarchy ("rooms").
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from conduit.database.cache import CacheSource
+from conduit.protocol.ids import RoomId, UserId, is_room_id
+from conduit.service.browse import public_rooms
+from conduit.service.rooms import members, state, visibility
+
+Json = dict[str, Any]
+
+MAX_ALLOWED_ROOMS: Final = 50
+_OPEN: Final = ("public", "knock", "knock_restricted")
+_MEGOLM: Final = "m.megolm.v1.aes-sha2"
+
+
+def may_know(source: CacheSource, room_id: RoomId, user_id: UserId | None) -> bool:
+    """Tell whether a user, or with `None` anybody, may have the summary of a room: who is in it, who may join or knock, and whoever may read it."""
+    if not state.exists(source, room_id):
+        return False
+    if user_id is not None and members.membership(source, room_id, user_id) in ("join", "invite"):
+        return True
+    rule = _join_rule(source, room_id)
+    if rule in _OPEN or visibility.is_world_readable(source, room_id):
+        return True
+    if user_id is None or rule != "restricted":
+        return False
+    return any(members.is_joined(source, allowed, user_id) for allowed in allowed_rooms(source, room_id))
+
+
+def allowed_rooms(source: CacheSource, room_id: RoomId) -> list[RoomId]:
+    """Return the rooms whose members may join a restricted room."""
+    rules = state.current(source, room_id, "m.room.join_rules")
+    if rules is None or rules.content.get("join_rule") not in ("restricted", "knock_restricted"):
+        return []
+    conditions = rules.content.get("allow")
+    rooms = [
+        condition.get("room_id")
+        for condition in (conditions if isinstance(conditions, list) else [])
+        if isinstance(condition, dict) and condition.get("type") == "m.room_membership"
+    ]
+    return [RoomId(str(room)) for room in rooms[:MAX_ALLOWED_ROOMS] if is_room_id(room)]
+
+
+def summary(source: CacheSource, room_id: RoomId) -> Json:
+    """Return the summary of a room that is known here."""
+    found = public_rooms.chunk_of(source, room_id) or {}
+    allowed = allowed_rooms(source, room_id)
+    if allowed:
+        found["allowed_room_ids"] = allowed
+    encryption = state.current(source, room_id, "m.room.encryption")
+    if encryption is not None and encryption.content.get("algorithm") == _MEGOLM:
+        found["encryption"] = _MEGOLM
+    found["room_version"] = state.version_of(source, room_id).id
+    return found
+
+
+def _join_rule(source: CacheSource, room_id: RoomId) -> Any:
+    rules = state.current(source, room_id, "m.room.join_rules")
+    return "invite" if rules is None else rules.content.get("join_rule", "invite")

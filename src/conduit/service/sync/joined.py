@@ -1,0 +1,76 @@
+"""A joined room in /sync."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from conduit.protocol.ids import RoomId
+from conduit.service.rooms import cuts, short_ids, state
+from conduit.service.sync import state as states
+from conduit.service.sync import timeline
+from conduit.service.sync.streams import account_data, receipts, typing, unread
+from conduit.service.sync.summary import heroes, summary
+from conduit.service.sync.window import Json, Window, event_list
+
+
+def section(window: Window, room_id: RoomId, items: Mapping[str, Any], *, is_new: bool) -> Json | None:
+    """Return what there is to say of a room that the user is in, or `None` for nothing.
+
+    `is_new` says that the client knows nothing of the room: the sync is an initial one, or the user joined since. `items` is the account data
+    of the room that changed.
+    """
+    reader = window.reader(room_id)
+    end = state.at_count(window.db, room_id, window.upto) or 0
+    known = 0 if is_new else state.at_count(window.db, room_id, window.since) or 0
+    start = cuts.START if is_new else cuts.at_count(window.since)
+    shown = timeline.read(window, reader, start, cuts.at_count(window.upto), is_joined=True)
+    over = states.span(window, reader, shown, known=0 if window.full_state else known, end=end)
+    named_by = None
+    has_summary = not over.known or _members_changed(window, over.known, end)
+    if has_summary:
+        named_by = heroes(window.db, end, window.user_id)
+    events = states.section(window, reader, shown, over, named_by or ())
+    found = timeline.section(reader, shown)
+    news = bool(shown.events or shown.limited or events or is_new or window.full_state or has_summary)
+    if events or not over.known or window.state_after:
+        found["state_after" if window.state_after else "state"] = {"events": reader.render_state(events)}
+    ephemeral = _ephemeral(window, room_id, is_new=is_new)
+    if ephemeral:
+        found["ephemeral"] = {"events": event_list(ephemeral)}
+    own = account_data.events(window, items, window.room_filter.account_data)
+    if own and window.wants(window.room_filter.account_data, room_id):
+        found["account_data"] = {"events": event_list(own)}
+    if not (news or "ephemeral" in found or "account_data" in found):
+        return None
+    if has_summary:
+        found["summary"] = summary(window.db, room_id, named_by)
+    found.update(unread.everything(window, room_id))
+    return found
+
+
+def _members_changed(window: Window, known: int, end: int) -> bool:
+    if known == end:
+        return False
+    added, removed = state.diff(window.db, known, end)
+    keys = short_ids.statekeys_of(window.db, [*added, *removed])
+    return any(event_type in _NAMING for event_type, _ in keys)
+
+
+_NAMING = frozenset({"m.room.member", "m.room.name", "m.room.canonical_alias"})
+
+
+def _ephemeral(window: Window, room_id: RoomId, *, is_new: bool) -> list[Json]:
+    wanted = window.room_filter.ephemeral
+    if not window.wants(wanted, room_id):
+        return []
+    found: list[Json] = []
+    for stream in (typing, receipts):
+        # These events have no sender, so only their type is asked about.
+        if (wanted.types is None or stream.TYPE in wanted.types) and not (
+            wanted.not_types is not None and stream.TYPE in wanted.not_types
+        ):
+            event = stream.everything(window, room_id) if is_new else stream.changes(window, room_id)
+            if event is not None:
+                found.append(event)
+    return found

@@ -1,0 +1,54 @@
+"""A room in /sync that the user is out of: left, kicked, banned, or an invite or knock that came to nothing.
+
+Somebody who was in the room gets it up to the leave. Somebody who was not gets the own membership event and nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from conduit.protocol.ids import RoomId
+from conduit.service.rooms import client_events, cuts, state
+from conduit.service.rooms.client_events import ClientEvent
+from conduit.service.sync import state as states
+from conduit.service.sync import timeline
+from conduit.service.sync.streams import account_data
+from conduit.service.sync.timeline import Slice
+from conduit.service.sync.window import Json, Window, event_list
+
+
+def section(window: Window, room_id: RoomId, items: Mapping[str, Any], *, was_in: bool) -> Json | None:
+    """Return what there is to say of a room that the user is out of. `was_in` says that the client knows the room as joined."""
+    reader = window.reader(room_id)
+    leave = _own_membership(window, room_id)
+    position = None if leave is None else leave.place(window.db).position
+    name = "state_after" if window.state_after else "state"
+    if leave is None or position is None or position.live > window.upto:
+        # An invite from elsewhere that came to nothing: nothing is known of the room.
+        begin = cuts.at_count(window.since)
+        return {**timeline.section(reader, Slice([], False, begin)), name: {"events": []}}
+    place = leave.place(window.db)
+    before = state.get(window.db, place.before, "m.room.member", window.user_id) if place.before else None
+    if before is not None and before.membership == "join":
+        start = cuts.at_count(window.since) if was_in else cuts.START
+        shown = timeline.read(window, reader, start, cuts.after(position), is_joined=False)
+        known = state.at_count(window.db, room_id, window.since) if was_in and not window.full_state else 0
+        end = state.at_count(window.db, room_id, position.live) or 0
+        over = states.span(window, reader, shown, known=known or 0, end=end)
+        events = states.section(window, reader, shown, over)
+    else:
+        wanted = reader.passes(leave, window.room_filter.timeline)
+        shown = Slice([leave] if wanted else [], False, cuts.before(position))
+        events = []
+    found = timeline.section(reader, shown)
+    found[name] = {"events": reader.render_state(events)}
+    own = account_data.events(window, items, window.room_filter.account_data)
+    if own and window.wants(window.room_filter.account_data, room_id):
+        found["account_data"] = {"events": event_list(own)}
+    return found
+
+
+def _own_membership(window: Window, room_id: RoomId) -> ClientEvent | None:
+    event_id = state.current_id(window.db, room_id, "m.room.member", window.user_id)
+    return None if event_id is None else client_events.get(window.db, event_id)

@@ -1,0 +1,145 @@
+"""The state section of a room in /sync: what the client needs beside the timeline to know the room's state.
+
+Two questions, by states that the room had at counts, H(count):
+
+    `state_after`   H(end) - H(since)
+    `state`         (H(end) - timeline, and H(start) where that is in the timeline) - H(since)
+
+where H(since) is empty if the client knows nothing yet, and start and end are those of the timeline. A difference of two states costs what
+differs; only who knows nothing gets a whole state.
+
+Source: client-server API, GET /sync, `state` and `state_after`; "Lazy-loading room members".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from conduit.protocol.ids import EventId, UserId
+from conduit.service.rooms import client_events, short_ids, state
+from conduit.service.rooms.client_events import ClientEvent
+from conduit.service.rooms.reading import Reader
+from conduit.service.sync import lazy_members
+from conduit.service.sync.timeline import Slice
+from conduit.service.sync.window import Window
+
+MEMBER = "m.room.member"
+
+
+class Span(NamedTuple):
+    """Numbers of the states around a timeline: what the client knows (0 for nothing), its start and its end."""
+
+    known: int
+    start: int
+    end: int
+
+
+def span(window: Window, reader: Reader, shown: Slice, *, known: int, end: int) -> Span:
+    """Return the states that count for a timeline which ends in the state `end`."""
+    place = shown.first(window.db)
+    if place is None:
+        return Span(known, end, end)
+    if place.back:
+        start = shown.events[0].place(window.db).before
+    else:
+        start = state.at_count(window.db, reader.room_id, place.live - 1)
+    return Span(known, start or 0, end)
+
+
+def section(
+    window: Window, reader: Reader, shown: Slice, over: Span, heroes: Iterable[ClientEvent] = ()
+) -> list[ClientEvent]:
+    """Return the events of the section, filtered; with lazy loading, of the members only those who matter."""
+    wanted = window.room_filter.state
+    if not window.wants(wanted, reader.room_id):
+        return []
+    entries = _after(window, over) if window.state_after else _at_start(window, shown, over)
+    if wanted.lazy_load_members:
+        ids = _lazy(window, reader, shown, over, entries, heroes)
+    else:
+        ids = short_ids.events_of(window.db, list(entries.values()))
+    events = client_events.get_many(window.db, ids)
+    if not wanted.everything:
+        events = [event for event in events if reader.passes(event, wanted)]
+    if wanted.lazy_load_members and not wanted.include_redundant_members:
+        # What stands in the timeline is known to the client as well.
+        lazy_members.remember(window, reader.room_id, (*shown.events, *events))
+    return events
+
+
+def _after(window: Window, over: Span) -> dict[int, int]:
+    if not over.known:
+        return dict(state.ids(window.db, over.end))
+    return state.diff(window.db, over.known, over.end)[0]
+
+
+def _at_start(window: Window, shown: Slice, over: Span) -> dict[int, int]:
+    source = window.db
+    if over.known == over.end == over.start:
+        return {}
+    in_timeline = {event.place(source).short for event in shown.events if event.state_key is not None}
+    if not over.known:
+        entries = {key: short for key, short in state.ids(source, over.end).items() if short not in in_timeline}
+        changed = state.diff(source, over.start, over.end)[1]
+    else:
+        added = state.diff(source, over.known, over.end)[0]
+        entries = {key: short for key, short in added.items() if short not in in_timeline}
+        changed = state.diff(source, over.known, over.start)[0]
+    for key, short in changed.items():
+        if short not in in_timeline:
+            entries.setdefault(key, short)
+    return entries
+
+
+def _lazy(
+    window: Window,
+    reader: Reader,
+    shown: Slice,
+    over: Span,
+    entries: dict[int, int],
+    heroes: Iterable[ClientEvent],
+) -> list[EventId]:
+    """Return the events of `entries` but of the members only those who matter, and who of these is missing there.
+
+    Who matters is who sent something in the timeline, the heroes, and of a room that the client knows nothing of the user too. Of a known room every
+    change of membership in `entries` matters: the client cannot learn of it in any other way.
+    """
+    source = window.db
+    keys = short_ids.statekeys_of(source, list(entries))
+    if over.known:
+        chosen = list(entries.values())
+    else:
+        chosen = [short for (event_type, _), short in zip(keys, entries.values(), strict=True) if event_type != MEMBER]
+    present = {pair[1] for pair in keys if pair[0] == MEMBER} if over.known else set()
+    ids = short_ids.events_of(source, chosen)
+    for member, event_id in _members_that_matter(window, reader, shown, over, heroes).items():
+        if member not in present and (not over.known or _is_needed(window, reader, member, event_id)):
+            ids.append(event_id)
+    return ids
+
+
+def _members_that_matter(
+    window: Window, reader: Reader, shown: Slice, over: Span, heroes: Iterable[ClientEvent]
+) -> dict[UserId, EventId]:
+    source = window.db
+    # In the older form, what stands in the timeline is known from there, and what was before it counts.
+    in_timeline = set() if window.state_after else {event.event_id for event in shown.events if event.type == MEMBER}
+    users = dict.fromkeys(event.sender for event in shown.events)
+    if not over.known:
+        users[window.user_id] = None
+    users.update(dict.fromkeys(UserId(event.state_key) for event in heroes if event.state_key is not None))
+    found: dict[UserId, EventId] = {}
+    for user_id in users:
+        event_id = state.get_id(source, over.end, MEMBER, user_id) if over.end else None
+        if event_id in in_timeline:
+            event_id = state.get_id(source, over.start, MEMBER, user_id) if over.start else None
+        if event_id is not None and event_id not in in_timeline:
+            found[user_id] = event_id
+    return found
+
+
+def _is_needed(window: Window, reader: Reader, member: UserId, event_id: EventId) -> bool:
+    if window.room_filter.state.include_redundant_members:
+        return True
+    return not lazy_members.is_known(window, reader.room_id, member, event_id)

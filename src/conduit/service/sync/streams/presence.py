@@ -1,0 +1,34 @@
+"""Presence in /sync: of the user, and of everybody who shares a room with the user."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from conduit.protocol.ids import UserId
+from conduit.service.rooms import members
+from conduit.service.sync.window import Window
+
+TYPE = "m.presence"
+
+
+def changes(window: Window, came: Iterable[UserId]) -> list[dict[str, Any]]:
+    """Return the `m.presence` events of the interval, and those of users who came into sight in it; initially of everybody in sight."""
+    wanted = window.filter.presence
+    if wanted.passes_nothing:
+        return []
+    presence = window.ctx.presence
+    found: dict[UserId, Mapping[str, Any]] = {
+        user_id: content
+        for user_id, content in presence.changes(window.since, window.upto).items()
+        if user_id == window.user_id or members.share_room(window.db, window.user_id, user_id)
+    }
+    for user_id in came:
+        content = presence.get(user_id) if user_id not in found else None
+        if content is not None:
+            found[user_id] = content
+    return [
+        {"type": TYPE, "sender": user_id, "content": content}
+        for user_id, content in found.items()
+        if wanted.passes(TYPE, user_id)
+    ]

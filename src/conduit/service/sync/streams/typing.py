@@ -1,0 +1,31 @@
+"""Typing notices in /sync. They are kept in memory: a client that comes with a token of an earlier process is told who types now, if only nobody."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from conduit.protocol.ids import RoomId
+from conduit.service.sync.window import Window
+
+TYPE = "m.typing"
+
+
+def everything(window: Window, room_id: RoomId) -> dict[str, Any] | None:
+    """Return the `m.typing` event of a room that the client knows nothing of, or `None` if nobody types."""
+    users = _users(window, room_id)
+    return _event(users) if users else None
+
+
+def changes(window: Window, room_id: RoomId) -> dict[str, Any] | None:
+    """Return the `m.typing` event of a room if who types has changed in the interval, or `None`."""
+    if window.was_restarted or window.ctx.typing.changed_since(room_id, window.since):
+        return _event(_users(window, room_id))
+    return None
+
+
+def _users(window: Window, room_id: RoomId) -> list[str]:
+    return [user_id for user_id in window.ctx.typing.users(room_id) if user_id not in window.ignored]
+
+
+def _event(users: list[str]) -> dict[str, Any]:
+    return {"type": TYPE, "content": {"user_ids": users}}

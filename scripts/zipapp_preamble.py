@@ -19,7 +19,7 @@ def wrong_python(site: Path) -> str:
     if here == built_for:
         return ""
     tag, system, machine = built_for.split()
-    python = f"python3.{tag.removeprefix('cpython-3')}"
+    python = "python3." + tag[len("cpython-3") :]  # no newer syntax or methods here: old Pythons come this far
     return f"conduit.pyz is built for {python} on {system} {machine}, this is {sys.executable} ({here}): run it with {python}, or build another with `make zipapp`"
 
 

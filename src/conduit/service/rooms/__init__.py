@@ -1,0 +1,1 @@
+"""Facts about rooms: what is so, read from typed trees and caches. Deeds are above, in `events` and `actions`."""

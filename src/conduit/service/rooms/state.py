@@ -227,8 +227,10 @@ def set_current(
         _CURRENT.set(batch, (room_id, *pair), event.event_id)
         if whole is not None:
             whole = whole.having(pair, event.event_id)
-        if pair == ("m.room.power_levels", "") or pair == ("m.room.create", ""):
+        if pair in (("m.room.power_levels", ""), ("m.room.create", "")):
             _POWER_LEVELS.forget(batch, room_id)
+        if event.type == "m.room.create":
+            versions.remember(batch, room_id, event.version)
     if whole is None:
         _CURRENT_IDS.forget(batch, room_id)
     else:

@@ -1,0 +1,1 @@
+"""What leaves this server: the outgoing queues."""

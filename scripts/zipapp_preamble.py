@@ -1,4 +1,4 @@
-"""Runs inside `conduit.pyz` after it was unpacked and before the server: is this the right Python, are there old builds to remove?
+"""Runs inside `conduit.pyz` once it is unpacked, before the server: looks at the Python version and removes what older builds left.
 
 shiv hands in `site_packages`, the folder that holds the unpacked packages. A running server holds a shared lock on its build, so that
 nobody removes what it may yet import. Nothing heavy is imported here: it is part of every start.

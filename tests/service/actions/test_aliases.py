@@ -1,0 +1,90 @@
+"""Who may make and remove aliases, and what becomes of the canonical one."""
+
+from __future__ import annotations
+
+from tests.support.homeserver import Homeserver
+from tests.support.people import admin, people, person
+
+LOBBY = "/directory/room/%23lobby:localhost"
+
+
+async def test_alias_by_a_stranger_is_refused(hs: Homeserver) -> None:
+    """Only members name a room; administrators may as well."""
+    alice, bob = await people(hs, "alice", "bob")
+    operator = await admin(hs)
+    room_id = await alice.create_room(preset="public_chat")
+    await bob.put(LOBBY, {"room_id": room_id}, "M_FORBIDDEN")
+    await operator.put(LOBBY, {"room_id": room_id})
+
+
+async def test_alias_of_another_cannot_be_removed_without_power(hs: Homeserver) -> None:
+    """Neither strangers nor ordinary members remove what others made; nothing is moved by trying."""
+    alice, bob, carol = await people(hs, "alice", "bob", "carol")
+    room_id = await alice.create_room(preset="public_chat", room_alias_name="lobby")
+    await bob.join(room_id)
+    for user in (bob, carol):
+        await user.delete(LOBBY, expect="M_FORBIDDEN")
+        await user.put(LOBBY, {"room_id": await user.create_room()}, 409)
+    assert (await alice.get(LOBBY))["room_id"] == room_id
+
+
+async def test_alias_is_removed_by_maker_by_power_and_by_administrators(hs: Homeserver) -> None:
+    """The maker without any power, a moderator who did not make it, and an administrator from outside."""
+    alice, bob = await people(hs, "alice", "bob")
+    operator = await admin(hs)
+    room_id = await alice.create_room(preset="public_chat")
+    await bob.join(room_id)
+    for remover in (bob, alice, operator):
+        await bob.put(LOBBY, {"room_id": room_id})
+        await remover.delete(LOBBY)
+        await bob.get(LOBBY, "M_NOT_FOUND")
+    assert await alice.get(f"/rooms/{room_id}/aliases") == {"aliases": []}
+
+
+async def test_alias_of_a_moderator_who_left_stays(hs: Homeserver) -> None:
+    """Power counts only while one is in the room."""
+    alice, bob = await people(hs, "alice", "bob")
+    room_id = await alice.create_room(
+        preset="public_chat",
+        room_version="11",
+        room_alias_name="lobby",
+        power_level_content_override={"users": {alice.user_id: 100, bob.user_id: 100}},
+    )
+    await bob.join(room_id)
+    await bob.leave(room_id)
+    await bob.delete(LOBBY, expect="M_FORBIDDEN")
+
+
+async def test_removed_alias_leaves_the_canonical_alias_event(hs: Homeserver) -> None:
+    """An alias that is removed is taken out of the room's state in the same deed, and others stay."""
+    alice = await person(hs)
+    room_id = await alice.create_room(room_alias_name="lobby")
+    await alice.put("/directory/room/%23hall:localhost", {"room_id": room_id})
+    content = {"alias": "#lobby:localhost", "alt_aliases": ["#hall:localhost", "#lobby:localhost"]}
+    await alice.set_state(room_id, "m.room.canonical_alias", content)
+    await alice.delete(LOBBY)
+    assert await alice.state(room_id, "m.room.canonical_alias") == {"alt_aliases": ["#hall:localhost"]}
+    await alice.delete("/directory/room/%23hall:localhost")
+    assert await alice.state(room_id, "m.room.canonical_alias") == {}
+
+
+async def test_removed_alias_by_who_may_not_change_state_is_removed_all_the_same(hs: Homeserver) -> None:
+    """The maker's alias goes, although the state event that names it stays."""
+    alice, bob = await people(hs, "alice", "bob")
+    room_id = await alice.create_room(preset="public_chat")
+    await bob.join(room_id)
+    await bob.put(LOBBY, {"room_id": room_id})
+    await alice.set_state(room_id, "m.room.canonical_alias", {"alias": "#lobby:localhost"})
+    await bob.delete(LOBBY)
+    await bob.get(LOBBY, "M_NOT_FOUND")
+    assert await alice.state(room_id, "m.room.canonical_alias") == {"alias": "#lobby:localhost"}
+
+
+async def test_removed_alias_leaves_the_rooms_other_aliases(hs: Homeserver) -> None:
+    """Removing one of several removes one."""
+    alice = await person(hs)
+    room_id = await alice.create_room(room_alias_name="lobby")
+    for name in ("a", "b"):
+        await alice.put(f"/directory/room/%23{name}:localhost", {"room_id": room_id})
+    await alice.delete("/directory/room/%23a:localhost")
+    assert (await alice.get(f"/rooms/{room_id}/aliases"))["aliases"] == ["#lobby:localhost", "#b:localhost"]

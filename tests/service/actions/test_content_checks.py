@@ -1,0 +1,75 @@
+"""What a client may not set although the rules would allow it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.support.homeserver import Homeserver
+from tests.support.people import person
+
+
+@pytest.mark.parametrize(
+    ("content", "errcode"),
+    [
+        ({"alias": "#missing:localhost"}, "M_BAD_ALIAS"),
+        ({"alias": "#other:localhost"}, "M_BAD_ALIAS"),
+        ({"alias": "#lobby:elsewhere.org"}, "M_BAD_ALIAS"),
+        ({"alias": "%lobby:localhost"}, "M_INVALID_PARAM"),
+        ({"alias": "#lobby:localhost", "alt_aliases": ["#missing:localhost"]}, "M_BAD_ALIAS"),
+        ({"alias": "#lobby:localhost", "alt_aliases": ["lobby"]}, "M_INVALID_PARAM"),
+        ({"alt_aliases": "#lobby:localhost"}, "M_BAD_JSON"),
+        ({"alt_aliases": [5]}, "M_BAD_JSON"),
+        ({"alias": ["#lobby:localhost"]}, "M_BAD_JSON"),
+    ],
+)
+async def test_canonical_alias_must_point_to_the_room(hs: Homeserver, content: dict[str, Any], errcode: str) -> None:
+    """Aliases that lead elsewhere, or nowhere, or are none, cannot be made canonical."""
+    alice = await person(hs)
+    await alice.create_room(room_alias_name="other")
+    room_id = await alice.create_room(room_alias_name="lobby")
+    await alice.set_state(room_id, "m.room.canonical_alias", content, expect=errcode)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [{}, {"alias": None}, {"alias": ""}, {"alias": "#lobby:localhost", "alt_aliases": ["#lobby:localhost"]}],
+)
+async def test_canonical_alias_that_is_right_or_absent_is_taken(hs: Homeserver, content: dict[str, Any]) -> None:
+    """A room may have none, or its own."""
+    alice = await person(hs)
+    room_id = await alice.create_room(room_alias_name="lobby")
+    await alice.set_state(room_id, "m.room.canonical_alias", content)
+
+
+async def test_canonical_alias_that_stands_there_already_is_not_checked_again(hs: Homeserver) -> None:
+    """An alias that has drifted away since may stay when others are added."""
+    alice = await person(hs)
+    room_id = await alice.create_room(room_alias_name="lobby")
+    await alice.set_state(room_id, "org.example", {})
+    from conduit.protocol.ids import RoomAlias
+    from conduit.service.rooms import aliases
+
+    with hs.ctx.db.batch() as batch:
+        aliases.remove(batch, RoomAlias("#lobby:localhost"))
+    await alice.put("/directory/room/%23hall:localhost", {"room_id": room_id})
+    content = {"alias": "#lobby:localhost", "alt_aliases": ["#hall:localhost"]}
+    await alice.set_state(room_id, "m.room.canonical_alias", content)
+
+
+@pytest.mark.parametrize("content", [{}, {"allow": ["elsewhere.org"]}, {"allow": ["*"], "deny": ["local*"]}])
+async def test_access_list_that_shuts_out_this_server_is_refused(hs: Homeserver, content: dict[str, Any]) -> None:
+    """Nobody locks their own server out by mistake."""
+    alice = await person(hs)
+    room_id = await alice.create_room()
+    await alice.set_state(room_id, "m.room.server_acl", content, expect="M_UNKNOWN")
+    await alice.set_state(room_id, "m.room.server_acl", {"allow": ["*"], "deny": ["*.evil.org"]})
+
+
+async def test_access_list_of_hostile_globs_costs_little(hs: Homeserver) -> None:
+    """Globs made to blow up a regular expression are answered at once."""
+    alice = await person(hs)
+    room_id = await alice.create_room()
+    content = {"allow": ["*"], "deny": ["*a" * 500 + "b", "?*" * 500 + "x"]}
+    await alice.set_state(room_id, "m.room.server_acl", content)

@@ -57,7 +57,8 @@ def authenticate(
     if requester.locked and not route.allow_locked:
         raise UserLocked("This account has been locked", soft_logout=True)
     _check_kind(route, requester)
-    devices.seen(ctx.db, requester, remote, now_ms)
+    if now_ms >= requester.seen_until:
+        devices.seen(ctx.db, requester, remote, now_ms, headers.get("User-Agent") or "")
     return requester
 
 

@@ -50,7 +50,9 @@ async def test_whois_tells_last_use_to_oneself_and_administrators(hs: Homeserver
     """Nobody else learns addresses."""
     alice = await hs.register("alice", device_id="PHONE")
     bob = await hs.register("bob")
-    connection = {"ip": "127.0.0.1", "last_seen": hs.clock.now_ms()}
+    hs.clock.jump(3600)
+    await alice.request("GET", "/account/whoami", headers={"User-Agent": "teapot/1"})
+    connection = {"ip": "127.0.0.1", "last_seen": hs.clock.now_ms(), "user_agent": "teapot/1"}
     assert await alice.get(f"/admin/whois/{alice.user_id}") == {
         "user_id": alice.user_id,
         "devices": {"PHONE": {"sessions": [{"connections": [connection]}]}},

@@ -60,6 +60,30 @@ async def test_register_inhibiting_login_opens_no_session(hs: Homeserver) -> Non
     await hs.login("alice", "wonderland")
 
 
+async def test_register_remembers_the_first_request(hs: Homeserver) -> None:
+    """The second need bring the proof only."""
+    wish = _wish(password="übers3cret", device_id="PHONE", initial_device_display_name="phone", inhibit_login=False)
+    session = (await hs.client().post("/register", wish, 401))["session"]
+    answer = await hs.client().post("/register", {"auth": {**DUMMY, "session": session}})
+    assert (answer["user_id"], answer["device_id"]) == ("@alice:localhost", "PHONE")
+    assert (await hs.client(answer["access_token"]).get("/devices/PHONE"))["display_name"] == "phone"
+    await hs.login("alice", "übers3cret")
+
+
+@pytest.mark.parametrize("wish", [_wish(), {"password": "wonderland"}, _wish(inhibit_login=True)])
+async def test_repeated_registration_answers_alike(hs: Homeserver, wish: dict[str, Any]) -> None:
+    """The answer may have been lost: same user, same device, and no second account."""
+    session = (await hs.client().post("/register", wish, 401))["session"]
+    body = {**wish, "auth": {**DUMMY, "session": session}}
+    first = await hs.client().post("/register", body)
+    second = await hs.client().post("/register", body)
+    for answer in (first, second):
+        answer.pop("access_token", None)
+    assert first == second
+    assert len(list(accounts.local_users(hs.ctx.db, hs.ctx.server_name))) == 2
+    await hs.client().post("/register", {**body, "password": "guess"}, "M_FORBIDDEN")
+
+
 async def test_register_without_a_name_draws_one(hs: Homeserver) -> None:
     """The server makes up a localpart."""
     answer = await hs.client().post("/register", {"password": "x", "auth": DUMMY})

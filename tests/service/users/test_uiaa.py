@@ -13,7 +13,7 @@ from conduit.database import trees
 from conduit.database.database import Database
 from conduit.protocol.errors import Forbidden
 from conduit.protocol.ids import ServerName, UserId
-from conduit.service.users import accounts, uiaa
+from conduit.service.users import accounts, uia_sessions, uiaa
 from conduit.service.users.passwords import Hasher
 from tests.support.clock import ManualClock
 
@@ -102,7 +102,7 @@ async def test_stages_are_completed_in_order(world: World) -> None:
     answer = await _stage(world, session, type="org.example.word", word="please")
     assert isinstance(answer, dict)
     assert answer["errcode"] == "M_FORBIDDEN"
-    assert "completed" not in answer
+    assert answer["completed"] == []
     for _ in range(2):
         answer = await _stage(world, session, type="m.login.dummy")
         assert isinstance(answer, dict)
@@ -155,22 +155,60 @@ async def test_session_is_bound_to_its_request(world: World) -> None:
             await _ask(world, other)
 
 
-async def test_sessions_run_out_and_are_swept(world: World) -> None:
-    """A row of an unfinished one goes with it, and so do those that Conduit left."""
+async def test_sessions_run_out(world: World) -> None:
+    """Then the client begins anew."""
     session = await _open(world)
     await _stage(world, session, type="m.login.dummy")
-    with world.db.batch() as batch:
-        trees.userdevicesessionid_uiaainfo.put(batch, (ALICE, "OLD", "Conduit's session"), {"flows": []})
-        uiaa.sweep(batch, world.clock.now_ms())
-    assert [key[2] for key in trees.userdevicesessionid_uiaainfo.keys(world.db)] == [session]
-    world.clock.jump(uiaa.SESSION_LIFETIME_MS / 1000 + 1)
+    world.clock.jump(uia_sessions.LIFETIME_MS / 1000 + 1)
     answer = await _stage(world, session, type="m.login.dummy")
     assert isinstance(answer, dict)
     assert answer["session"] != session
     assert "completed" not in answer
-    with world.db.batch() as batch:
-        uiaa.sweep(batch, world.clock.now_ms())
+
+
+async def test_remembered_parameters_need_not_be_repeated(world: World) -> None:
+    """They may be changed, too; nobody else can read them out of the session, and nothing is stored."""
+
+    async def ask(body: dict[str, Any]) -> uiaa.Proof | str:
+        try:
+            return await uiaa.require(world, Request(body), flows=(("m.login.dummy",),), remember=True)
+        except uiaa.AuthenticationRequired as required:
+            return str(required.body()["session"])
+
+    session = await ask({"name": "x", "password": "hush"})
+    assert isinstance(session, str)
+    assert "hush" not in session
+    auth = {"session": session, "type": "m.login.dummy"}
+    proof = await ask({"name": "y", "auth": auth})
+    assert isinstance(proof, uiaa.Proof)
+    assert proof.params == {"name": "y", "password": "hush"}
     assert not list(trees.userdevicesessionid_uiaainfo.keys(world.db))
+    with pytest.raises(Forbidden):
+        await ask({"auth": {**auth, "session": session[:-2] + "xx"}})
+
+
+async def test_result_is_given_again_to_who_repeats_the_request(world: World) -> None:
+    """The stages need not be gone through again."""
+    request = Request({"a": 1, "auth": {"session": await _open(world), "type": "m.login.dummy"}})
+    flows = (("m.login.dummy",),)
+    proof = await uiaa.require(world, request, flows=flows)
+    assert proof.result is None
+    with world.db.batch() as batch:
+        uiaa.keep_result(batch, proof, {"made": 1})
+    again = await uiaa.require(world, request, flows=flows)
+    assert again.result == {"made": 1}
+
+
+async def test_who_proves_to_be_another_is_refused_for_good(world: World) -> None:
+    """With the right password of another; a wrong one may be tried again."""
+    hashed = await world.hasher.hash("bobs")
+    with world.db.batch() as batch:
+        accounts.create(batch, UserId("@bob:localhost"), hashed)
+    auth = {"type": "m.login.password", "identifier": {"type": "m.id.user", "user": "bob"}, "password": "wrong"}
+    with pytest.raises(uiaa.AuthenticationRequired):
+        await uiaa.require(world, Request({"auth": auth}))
+    with pytest.raises(Forbidden):
+        await uiaa.require(world, Request({"auth": {**auth, "password": "bobs"}}))
 
 
 async def test_password_changed_meanwhile_is_not_accepted(world: World) -> None:

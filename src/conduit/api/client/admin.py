@@ -6,7 +6,7 @@ from conduit.api import fields
 from conduit.api.request import Json, Request
 from conduit.api.web import Auth, Limit, Routes
 from conduit.protocol.errors import Forbidden, NotFound
-from conduit.protocol.ids import parse_user_id
+from conduit.protocol.ids import UserId, parse_user_id
 from conduit.service.actions import moderate_account
 from conduit.service.actions.moderate_account import Bar
 from conduit.service.context import Context
@@ -30,7 +30,7 @@ async def whois(ctx: Context, req: Request) -> Json:
     return {
         "user_id": user_id,
         "devices": {
-            device["device_id"]: {"sessions": [{"connections": [_connection(device)]}]}
+            device["device_id"]: {"sessions": [{"connections": [_connection(ctx, user_id, device)]}]}
             for device in devices.list_all(ctx.db, user_id)
         },
     }
@@ -60,9 +60,12 @@ async def suspend(ctx: Context, req: Request) -> Json:
     return _set(ctx, req, "suspended")
 
 
-def _connection(device: devices.Device) -> Json:
+def _connection(ctx: Context, user_id: UserId, device: devices.Device) -> Json:
     names = {"last_seen_ip": "ip", "last_seen_ts": "last_seen"}
-    return {ours: device[name] for name, ours in names.items() if name in device}
+    connection: Json = {ours: device[name] for name, ours in names.items() if name in device}
+    if agent := devices.user_agent(ctx.db, user_id, device["device_id"]):
+        connection["user_agent"] = agent
+    return connection
 
 
 def _show(ctx: Context, req: Request, bar: Bar) -> Json:

@@ -9,7 +9,8 @@ from conduit.api import fields
 from conduit.api.client.login import session_answer
 from conduit.api.request import Json, Request
 from conduit.api.web import Auth, Limit, Routes
-from conduit.protocol.errors import BadJson, Forbidden, InvalidParam, MissingParam
+from conduit.protocol.errors import BadJson, Forbidden, InvalidParam
+from conduit.protocol.ids import UserId
 from conduit.service.actions import register as act
 from conduit.service.admin import room as admin_room
 from conduit.service.context import Context
@@ -28,35 +29,18 @@ async def register(ctx: Context, req: Request) -> Json:
     if kind != "user":
         raise InvalidParam("'kind' must be 'user' or 'guest'")
     flows = registration_flows(ctx)
-    username = fields.text(body, "username", None)
-    password = fields.text(body, "password", None)
-    # Whatever would be refused afterwards is refused before the client goes through the stages.
-    if username is not None:
-        act.free_user_id(ctx.db, ctx.server_name, username)
-    if password is not None:
-        passwords.check_new(password)
     if "auth" in body:
         req.charge(Limit.REGISTRATION)
-    proof = await uiaa.require(ctx, req, flows=flows, checks={uiaa.REGISTRATION_TOKEN: _check_token}, same_body=False)
-    if password is None:
-        raise MissingParam("Missing required field 'password'")
-    if username is None:
-        user_id = act.random_user_id(ctx.db, ctx.server_name)
     else:
-        user_id = act.free_user_id(ctx.db, ctx.server_name, username)
-    wish = act.Wish(user_id, password, token=proof.notes.get("registration_token"), is_local=req.is_local)
-    registered = await act.register(
-        ctx,
-        wish,
-        log_in=not fields.flag(body, "inhibit_login", False),
-        device_id=fields.text(body, "device_id", None) or None,
-        device_name=fields.text(body, "initial_device_display_name", None),
-        ip=req.remote,
-        can_refresh=fields.flag(body, "refresh_token", False),
-    )
-    if registered.is_first:
-        await admin_room.welcome(ctx, user_id)
-    return session_answer(registered.session) if registered.session else {"user_id": user_id}
+        # Whatever would be refused afterwards is refused before the client goes through the stages.
+        _user_id(ctx, _text(body, "username"))
+        if (password := _text(body, "password")) is not None:
+            passwords.check_new(password)
+    proof = await uiaa.require(ctx, req, flows=flows, checks={uiaa.REGISTRATION_TOKEN: _check_token}, remember=True)
+    password = passwords.check_new(fields.text(proof.params, "password"))
+    if proof.result is not None:
+        return await _repeat(ctx, req, proof, password)
+    return await _register_user(ctx, req, proof, password)
 
 
 @routes.get("/_matrix/client/v3/register/available", auth=Auth.NONE, limit=Limit.READ)
@@ -87,6 +71,52 @@ def registration_flows(ctx: Context) -> uiaa.Flows:
     if ctx.config.allow_registration or registration_tokens.any_issued(ctx.db, ctx.clock.now_ms()):
         return (by_token,)
     raise Forbidden("Registration is disabled on this server")
+
+
+def _text(params: Json, name: str) -> str | None:
+    return fields.text(params, name, None)
+
+
+def _user_id(ctx: Context, username: str | None) -> UserId:
+    if username is None:
+        return act.random_user_id(ctx.db, ctx.server_name)
+    return act.free_user_id(ctx.db, ctx.server_name, username)
+
+
+async def _register_user(ctx: Context, req: Request, proof: uiaa.Proof, password: str) -> Json:
+    params = proof.params
+    wish = act.Wish(
+        _user_id(ctx, _text(params, "username")),
+        password,
+        token=proof.notes.get("registration_token"),
+        is_local=req.is_local,
+    )
+    registered = await act.register(
+        ctx,
+        wish,
+        proof=proof,
+        log_in=not fields.flag(params, "inhibit_login", False),
+        device_id=_text(params, "device_id") or None,
+        device_name=_text(params, "initial_device_display_name"),
+        ip=req.remote,
+        can_refresh=fields.flag(params, "refresh_token", False),
+    )
+    if registered.is_first:
+        await admin_room.welcome(ctx, registered.user_id)
+    return _answer(registered)
+
+
+async def _repeat(ctx: Context, req: Request, proof: uiaa.Proof, password: str) -> Json:
+    """Answer who repeats a request that has made an account: the answer may have been lost."""
+    return _answer(
+        await act.register_again(
+            ctx, proof, password, ip=req.remote, can_refresh=proof.params.get("refresh_token") is True
+        )
+    )
+
+
+def _answer(registered: act.Registered) -> Json:
+    return session_answer(registered.session) if registered.session else {"user_id": registered.user_id}
 
 
 async def _check_token(ctx: uiaa.Owners, auth: Mapping[str, Any], proof: uiaa.Proof) -> None:

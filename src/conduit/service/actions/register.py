@@ -9,9 +9,10 @@ from conduit.database.cache import CacheSource
 from conduit.database.database import Batch
 from conduit.protocol.errors import UserInUse
 from conduit.protocol.ids import ServerName, UserId, localpart_of, new_user_id
-from conduit.service.actions.log_in import Session, open_session
+from conduit.service.actions.log_in import Session, check_login_password, open_session
+from conduit.service.actions.log_in import log_in as open_new_session
 from conduit.service.context import Context
-from conduit.service.users import accounts, profiles, registration_tokens
+from conduit.service.users import accounts, profiles, registration_tokens, uiaa
 from conduit.utils.tokens import random_text
 
 LIGHTNING_BOLT = " ⚡️"
@@ -61,6 +62,7 @@ async def register(
     ctx: Context,
     wish: Wish,
     *,
+    proof: uiaa.Proof | None = None,
     log_in: bool = True,
     device_id: str | None = None,
     device_name: str | None = None,
@@ -69,7 +71,7 @@ async def register(
 ) -> Registered:
     """Make the account and, with `log_in`, a session of it, all at once.
 
-    The caller has checked the request's right to it. Raises `UserInUse` if the name was taken meanwhile, `Forbidden` if the registration token was used up.
+    The caller has checked the request's right to it; with `proof` who repeats the request is known again by `register_again`. Raises `UserInUse` if the name was taken meanwhile, `Forbidden` if the registration token was used up.
     """
     hashed = await ctx.hasher.hash(wish.password) if wish.password else ""
     now_ms = ctx.clock.now_ms()
@@ -90,7 +92,26 @@ async def register(
             session = open_session(
                 ctx, batch, wish.user_id, device_id=device_id, device_name=device_name, ip=ip, can_refresh=can_refresh
             )
+        if proof is not None:
+            device = session.device_id if session is not None else None
+            uiaa.keep_result(batch, proof, {"user_id": wish.user_id, "device_id": device})
     return Registered(wish.user_id, session, is_first)
+
+
+async def register_again(
+    ctx: Context, proof: uiaa.Proof, password: str, *, ip: str = "", can_refresh: bool = False
+) -> Registered:
+    """Return the account that the same request has made before, with a fresh session on the same device.
+
+    Raises `Forbidden` unless it is the account's password.
+    """
+    assert proof.result is not None
+    user_id, device_id = UserId(proof.result["user_id"]), proof.result["device_id"]
+    await check_login_password(ctx, user_id, password)
+    session = None
+    if device_id is not None:
+        session = open_new_session(ctx, user_id, device_id=device_id, ip=ip, can_refresh=can_refresh)
+    return Registered(user_id, session, False)
 
 
 def _is_first(batch: Batch, wish: Wish) -> bool:

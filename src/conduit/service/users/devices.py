@@ -22,6 +22,9 @@ from conduit.service.users.requester import Requester
 from conduit.utils.tokens import UPPERCASE, random_text
 
 MAX_NAME_LENGTH = 100
+MAX_AGENT_LENGTH = 256
+USER_AGENT = "conduit_py.user_agent"
+"""Key of the row, beside those of the specification, for what only /whois tells."""
 SEEN_EVERY_MS = 10 * 60_000
 """How precise the time of last use is: writing it costs a sync of the disk."""
 
@@ -139,7 +142,7 @@ def version(source: CacheSource, user_id: str) -> int:
     return trees.userid_devicelistversion.get(source, user_id) or 0
 
 
-def seen(db: Database, requester: Requester, ip: str, now_ms: int) -> None:
+def seen(db: Database, requester: Requester, ip: str, now_ms: int, user_agent: str = "") -> None:
     """Note when and from where the device was used last, every ten minutes at most; otherwise this costs nothing."""
     if now_ms < requester.seen_until or not requester.device_id:
         return
@@ -153,9 +156,16 @@ def seen(db: Database, requester: Requester, ip: str, now_ms: int) -> None:
         return
     requester.seen_until = now_ms + SEEN_EVERY_MS
     with db.batch() as batch:
-        trees.userdeviceid_metadata.put(batch, key, {**row, "last_seen_ts": now_ms, "last_seen_ip": ip})
+        seen_now = {"last_seen_ts": now_ms, "last_seen_ip": ip, USER_AGENT: user_agent[:MAX_AGENT_LENGTH]}
+        trees.userdeviceid_metadata.put(batch, key, {**row, **seen_now})
+
+
+def user_agent(source: CacheSource, user_id: str, device_id: str) -> str:
+    """Return what the device's client said that it is; empty if it said nothing."""
+    row = trees.userdeviceid_metadata.get(source, (user_id, device_id))
+    return str(row.get(USER_AGENT, "")) if row is not None else ""
 
 
 def _known(row: Device) -> Device:
     # Conduit writes null for what it does not know; our answers leave it out.
-    return {name: value for name, value in row.items() if value is not None}
+    return {name: value for name, value in row.items() if value is not None and name != USER_AGENT}

@@ -56,7 +56,7 @@ async def test_barred_user_gets_no_session_whoever_asks_for_it(hs: Homeserver) -
         accounts.update(batch, ALICE, deactivated=True)
     before = devices.ids(hs.ctx.db, ALICE)
     with pytest.raises(UserDeactivated):
-        log_in.log_in(hs.ctx, ALICE, device_id="NEW")
+        log_in.log_in(hs.ctx, ALICE, log_in.Client(device_id="NEW"))
     assert devices.ids(hs.ctx.db, ALICE) == before
 
 

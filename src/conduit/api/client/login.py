@@ -8,7 +8,7 @@ from conduit.api.web import Auth, Limit, Routes
 from conduit.protocol.errors import BadRequest
 from conduit.protocol.ids import UserId
 from conduit.service.actions import log_in
-from conduit.service.actions.log_in import Session
+from conduit.service.actions.log_in import Client, Session
 from conduit.service.context import Context
 from conduit.service.users import identifiers, short_lived, uiaa
 
@@ -28,13 +28,8 @@ async def get_flows(ctx: Context, req: Request) -> Json:
 async def log_in_(ctx: Context, req: Request) -> Json:
     """Open a session. <https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3login>."""
     body = req.json()
-    device_id = fields.text(body, "device_id", None) or None
-    device_name = fields.text(body, "initial_device_display_name", None)
-    can_refresh = fields.flag(body, "refresh_token", False)
-    user_id = await _identify(ctx, body)
-    session = log_in.log_in(
-        ctx, user_id, device_id=device_id, device_name=device_name, ip=req.remote, can_refresh=can_refresh
-    )
+    client = client_of(req, body)
+    session = log_in.log_in(ctx, await _identify(ctx, body), client)
     answer = session_answer(session)
     if ctx.config.well_known.client:
         answer["well_known"] = {"m.homeserver": {"base_url": ctx.config.well_known_client}}
@@ -47,6 +42,17 @@ async def get_token(ctx: Context, req: Request) -> Json:
     await uiaa.require(ctx, req)
     token = log_in.issue_login_token(ctx, req.user_id)
     return {"login_token": token, "expires_in_ms": short_lived.LOGIN_LIFETIME_MS}
+
+
+def client_of(req: Request, params: Json) -> Client:
+    """Return what a login or a registration says of the client."""
+    return Client(
+        device_id=fields.text(params, "device_id", None) or None,
+        device_name=fields.text(params, "initial_device_display_name", None),
+        can_refresh=fields.flag(params, "refresh_token", False),
+        ip=req.remote,
+        user_agent=req.headers.get("User-Agent", ""),
+    )
 
 
 def session_answer(session: Session) -> Json:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from conduit.api import fields
-from conduit.api.client.login import session_answer
+from conduit.api.client.login import client_of, session_answer
 from conduit.api.request import Json, Request
 from conduit.api.web import Auth, Limit, Routes
 from conduit.protocol.errors import BadJson, Forbidden, InvalidParam
@@ -39,7 +39,8 @@ async def register(ctx: Context, req: Request) -> Json:
     proof = await uiaa.require(ctx, req, flows=flows, checks={uiaa.REGISTRATION_TOKEN: _check_token}, remember=True)
     password = passwords.check_new(fields.text(proof.params, "password"))
     if proof.result is not None:
-        return await _repeat(ctx, req, proof, password)
+        # Who repeats a request that has made an account did not get its answer.
+        return _answer(await act.register_again(ctx, proof, password, client_of(req, proof.params)))
     return await _register_user(ctx, req, proof, password)
 
 
@@ -91,28 +92,12 @@ async def _register_user(ctx: Context, req: Request, proof: uiaa.Proof, password
         token=proof.notes.get("registration_token"),
         is_local=req.is_local,
     )
-    registered = await act.register(
-        ctx,
-        wish,
-        proof=proof,
-        log_in=not fields.flag(params, "inhibit_login", False),
-        device_id=_text(params, "device_id") or None,
-        device_name=_text(params, "initial_device_display_name"),
-        ip=req.remote,
-        can_refresh=fields.flag(params, "refresh_token", False),
-    )
+    inhibited = fields.flag(params, "inhibit_login", False)
+    client = client_of(req, params)
+    registered = await act.register(ctx, wish, client=None if inhibited else client, proof=proof)
     if registered.is_first:
         await admin_room.welcome(ctx, registered.user_id)
     return _answer(registered)
-
-
-async def _repeat(ctx: Context, req: Request, proof: uiaa.Proof, password: str) -> Json:
-    """Answer who repeats a request that has made an account: the answer may have been lost."""
-    return _answer(
-        await act.register_again(
-            ctx, proof, password, ip=req.remote, can_refresh=proof.params.get("refresh_token") is True
-        )
-    )
 
 
 def _answer(registered: act.Registered) -> Json:
@@ -141,7 +126,7 @@ async def _register_guest(ctx: Context, req: Request, body: Json) -> Json:
     req.charge(Limit.REGISTRATION)
     # All that a guest may choose is the name of the device.
     wish = act.Wish(act.random_user_id(ctx.db, ctx.server_name), kind="guest")
-    name = fields.text(body, "initial_device_display_name", None)
-    registered = await act.register(ctx, wish, device_name=name, ip=req.remote)
+    client = client_of(req, {"initial_device_display_name": body.get("initial_device_display_name")})
+    registered = await act.register(ctx, wish, client=client)
     assert registered.session is not None
     return session_answer(registered.session)

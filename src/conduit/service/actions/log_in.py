@@ -15,6 +15,17 @@ from conduit.service.users import accounts, devices, identifiers, short_lived, t
 from conduit.service.users.tokens import Issued
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Client:
+    """What a client says of itself when it opens a session, and what is seen of it. Without `device_id` it gets one."""
+
+    device_id: str | None = None
+    device_name: str | None = None
+    can_refresh: bool = False
+    ip: str = ""
+    user_agent: str = ""
+
+
 @dataclass(frozen=True, slots=True)
 class Session:
     """A device with its tokens."""
@@ -59,20 +70,10 @@ def redeem_login_token(ctx: Context, token: str) -> UserId:
     return user_id
 
 
-def log_in(
-    ctx: Context,
-    user_id: UserId,
-    *,
-    device_id: str | None = None,
-    device_name: str | None = None,
-    ip: str = "",
-    can_refresh: bool = False,
-) -> Session:
+def log_in(ctx: Context, user_id: UserId, client: Client) -> Session:
     """Return a session of a user who has proved who they are: see `open_session`."""
     with ctx.db.batch() as batch:
-        return open_session(
-            ctx, batch, user_id, device_id=device_id, device_name=device_name, ip=ip, can_refresh=can_refresh
-        )
+        return open_session(ctx, batch, user_id, client)
 
 
 def log_out(ctx: Context, user_id: UserId, device_id: str) -> None:
@@ -108,26 +109,26 @@ def issue_openid_token(ctx: Context, user_id: UserId) -> str:
         return short_lived.issue_openid(batch, user_id, expires_at)
 
 
-def open_session(
-    ctx: Context,
-    batch: Batch,
-    user_id: UserId,
-    *,
-    device_id: str | None = None,
-    device_name: str | None = None,
-    ip: str = "",
-    can_refresh: bool = False,
-) -> Session:
-    """Return a session on the device, which is made if there is none; earlier tokens of the device end.
+def open_session(ctx: Context, batch: Batch, user_id: UserId, client: Client) -> Session:
+    """Return a session on the client's device, which is made if there is none; earlier tokens of the device end.
 
     Whatever way the user has come, barred accounts stay out: raises `UserDeactivated` or `UserLocked`.
     """
     accounts.check_may_log_in(batch, user_id)
-    device_id = devices.new_device_id() if device_id is None else parse_opaque(device_id, "device_id")
+    device_id = devices.new_device_id() if client.device_id is None else parse_opaque(client.device_id, "device_id")
     now_ms = ctx.clock.now_ms()
-    if devices.create(batch, user_id, device_id, display_name=device_name, ip=ip, now_ms=now_ms):
+    is_new = devices.create(
+        batch,
+        user_id,
+        device_id,
+        display_name=client.device_name,
+        ip=client.ip,
+        now_ms=now_ms,
+        user_agent=client.user_agent,
+    )
+    if is_new:
         device_lists.record_change(batch, user_id)
-    lifetime_ms = ctx.config.access_token_ttl * 1000 if can_refresh else None
+    lifetime_ms = ctx.config.access_token_ttl * 1000 if client.can_refresh else None
     return Session(user_id, device_id, tokens.issue(batch, user_id, device_id, now_ms=now_ms, lifetime_ms=lifetime_ms))
 
 

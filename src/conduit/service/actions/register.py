@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import string
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from conduit.database.cache import CacheSource
 from conduit.database.database import Batch
 from conduit.protocol.errors import UserInUse
 from conduit.protocol.ids import ServerName, UserId, localpart_of, new_user_id
-from conduit.service.actions.log_in import Session, check_login_password, open_session
-from conduit.service.actions.log_in import log_in as open_new_session
+from conduit.service.actions.log_in import Client, Session, check_login_password, open_session
 from conduit.service.context import Context
 from conduit.service.users import accounts, profiles, registration_tokens, uiaa
 from conduit.utils.tokens import random_text
@@ -22,7 +21,7 @@ _RANDOM_ALPHABET = string.ascii_lowercase + string.digits
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """What the new account is to be. `device_name` of `None` leaves the device unnamed."""
+    """What the new account is to be."""
 
     user_id: UserId
     password: str = ""
@@ -62,14 +61,10 @@ async def register(
     ctx: Context,
     wish: Wish,
     *,
+    client: Client | None = None,
     proof: uiaa.Proof | None = None,
-    log_in: bool = True,
-    device_id: str | None = None,
-    device_name: str | None = None,
-    ip: str = "",
-    can_refresh: bool = False,
 ) -> Registered:
-    """Make the account and, with `log_in`, a session of it, all at once.
+    """Make the account and, for a `client`, a session of it, all at once.
 
     The caller has checked the request's right to it; with `proof` who repeats the request is known again by `register_again`. Raises `UserInUse` if the name was taken meanwhile, `Forbidden` if the registration token was used up.
     """
@@ -87,20 +82,14 @@ async def register(
         if wish.kind == "user":
             bolt = LIGHTNING_BOLT if ctx.config.enable_lightning_bolt else ""
             profiles.set_displayname(batch, wish.user_id, localpart_of(wish.user_id) + bolt)
-        session = None
-        if log_in:
-            session = open_session(
-                ctx, batch, wish.user_id, device_id=device_id, device_name=device_name, ip=ip, can_refresh=can_refresh
-            )
+        session = open_session(ctx, batch, wish.user_id, client) if client is not None else None
         if proof is not None:
             device = session.device_id if session is not None else None
             uiaa.keep_result(batch, proof, {"user_id": wish.user_id, "device_id": device})
     return Registered(wish.user_id, session, is_first)
 
 
-async def register_again(
-    ctx: Context, proof: uiaa.Proof, password: str, *, ip: str = "", can_refresh: bool = False
-) -> Registered:
+async def register_again(ctx: Context, proof: uiaa.Proof, password: str, client: Client) -> Registered:
     """Return the account that the same request has made before, with a fresh session on the same device.
 
     Raises `Forbidden` unless it is the account's password.
@@ -108,10 +97,10 @@ async def register_again(
     assert proof.result is not None
     user_id, device_id = UserId(proof.result["user_id"]), proof.result["device_id"]
     await check_login_password(ctx, user_id, password)
-    session = None
-    if device_id is not None:
-        session = open_new_session(ctx, user_id, device_id=device_id, ip=ip, can_refresh=can_refresh)
-    return Registered(user_id, session, False)
+    if device_id is None:
+        return Registered(user_id, None, False)
+    with ctx.db.batch() as batch:
+        return Registered(user_id, open_session(ctx, batch, user_id, replace(client, device_id=device_id)), False)
 
 
 def _is_first(batch: Batch, wish: Wish) -> bool:

@@ -142,7 +142,7 @@ async def _create_user(ctx: Context, sender: UserId, arguments: Arguments) -> st
     """Make an account; without a password one is drawn and shown."""
     user_id = register.free_user_id(ctx.db, ctx.server_name, _localpart(ctx, arguments[0]))
     password = arguments[1] if len(arguments) > 1 else random_text(NEW_PASSWORD_LENGTH)
-    await register.register(ctx, register.Wish(user_id, password), log_in=False)
+    await register.register(ctx, register.Wish(user_id, password))
     return f"Made {user_id} with the password `{password}`"
 
 

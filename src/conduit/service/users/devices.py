@@ -59,7 +59,14 @@ def ids(source: CacheSource, user_id: str) -> list[str]:
 
 
 def create(
-    batch: Batch, user_id: UserId, device_id: str, *, display_name: str | None = None, ip: str = "", now_ms: int = 0
+    batch: Batch,
+    user_id: UserId,
+    device_id: str,
+    *,
+    display_name: str | None = None,
+    ip: str = "",
+    now_ms: int = 0,
+    user_agent: str = "",
 ) -> bool:
     """Make the device unless it exists; return whether it was made. A known device keeps its name.
 
@@ -76,6 +83,8 @@ def create(
         row["last_seen_ip"] = ip
     if now_ms:
         row["last_seen_ts"] = now_ms
+    if user_agent:
+        row[USER_AGENT] = user_agent[:MAX_AGENT_LENGTH]
     trees.userdeviceid_metadata.put(batch, (user_id, device_id), row)
     return True
 

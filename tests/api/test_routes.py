@@ -14,15 +14,6 @@ from tests.support.contract import UNSPECIFIED, contract, current
 FOLDER = Path(conduit.api.__file__).parent
 
 
-LENIENT = {
-    "/_matrix/client/v3/pushrules": "clients leave out the slash at the end",
-    "/_matrix/client/v3/pushrules/global": "the same",
-    "/_matrix/client/v3/keys/upload/{deviceId}": "what clients of the first encryption called",
-    "/_matrix/media/v1/upload": "what the first clients uploaded to, as Synapse and Conduit still take it",
-}
-"""What is served beyond the specification, and why."""
-
-
 def test_no_endpoint_file_is_forgotten() -> None:
     """Whatever file declares routes stands in the list."""
     declared = {
@@ -55,6 +46,6 @@ def test_every_path_is_one_of_the_specification() -> None:
     for table in routes.tables():
         for route in table:
             path = current(route.path)
-            if judge.find(route.method, path) is None and not path.startswith(UNSPECIFIED) and path not in LENIENT:
+            if judge.find(route.method, path) is None and not path.startswith(UNSPECIFIED):
                 unknown.add(f"{route.method} {path}")
     assert unknown == set()

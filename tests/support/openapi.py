@@ -30,6 +30,10 @@ class Operation:
     method: str
     path: str
     responses: dict[str, dict[str, Any] | None]
+    query: tuple[str, ...] = ()
+    """The names of the query parameters."""
+    body: dict[str, Any] | None = None
+    """A sample JSON request body with all declared keys, or `None` if the operation takes none."""
 
 
 def specification() -> Path | None:
@@ -69,8 +73,7 @@ def _operations(spec: Path) -> Iterator[Operation]:
             for path, item in document["paths"].items():
                 for method in ("get", "put", "post", "delete"):
                     if method in item:
-                        responses = dict(reader.responses(item[method], file))
-                        yield Operation(method.upper(), base + path, responses)
+                        yield reader.operation(method, base + path, item[method], file)
 
 
 class _Reader:
@@ -83,11 +86,56 @@ class _Reader:
             self._documents[file] = yaml.load(file.read_text(), Loader=_LOADER)
         return self._documents[file]
 
+    def operation(self, method: str, path: str, operation: dict[str, Any], file: Path) -> Operation:
+        """Return what `operation`, found in `file`, takes and answers."""
+        responses = dict(self.responses(operation, file))
+        parameters = [self._resolved(parameter, file)[0] for parameter in operation.get("parameters", [])]
+        query = tuple(parameter["name"] for parameter in parameters if parameter["in"] == "query")
+        return Operation(method.upper(), path, responses, query, self._sample_body(operation, file))
+
+    def _sample_body(self, operation: dict[str, Any], file: Path) -> dict[str, Any] | None:
+        body, where = self._resolved(operation.get("requestBody", {}), file)
+        json = body.get("content", {}).get("application/json")
+        if json is None:
+            return None
+        schema = self._sample(json.get("schema", {}), where, 0)
+        sample = schema if isinstance(schema, dict) else {}
+        for example in json.get("examples", {}).values():
+            value = self._resolved(example, where)[0].get("value")
+            if isinstance(value, dict):
+                # The example goes first: what the schema's own samples make together may be contradictory.
+                return {**value, **{name: child for name, child in sample.items() if name not in value}}
+        return sample
+
+    def _sample(self, schema: Any, file: Path, depth: int) -> Any:
+        schema, file = self._resolved(schema, file)
+        if "example" in schema:
+            return schema["example"]
+        if schema.get("enum"):
+            return schema["enum"][0]
+        kind = schema.get("type")
+        if depth > 5:
+            return {}
+        sample: dict[str, Any] = {}
+        for part in schema.get("allOf", []):
+            found = self._sample(part, file, depth + 1)
+            if isinstance(found, dict):
+                sample.update(found)
+        for name, child in schema.get("properties", {}).items():
+            sample[name] = self._sample(child, file, depth + 1)
+        if kind == "array":
+            return [self._sample(schema.get("items", {}), file, depth + 1)]
+        simple = {"string": "text", "integer": 1, "number": 1, "boolean": True}
+        return simple.get(kind, sample) if isinstance(kind, str) else sample
+
+    def _resolved(self, value: dict[str, Any], file: Path) -> tuple[dict[str, Any], Path]:
+        while "$ref" in value:
+            value, file = self._target(value["$ref"], file)
+        return value, file
+
     def responses(self, operation: dict[str, Any], file: Path) -> Iterator[tuple[str, dict[str, Any] | None]]:
         for status, response in operation["responses"].items():
-            where = file
-            while "$ref" in response:
-                response, where = self._target(response["$ref"], where)
+            response, where = self._resolved(response, file)
             json = response.get("content", {}).get("application/json")
             yield str(status), None if json is None else self.schema(json.get("schema", {}), where, ())
 

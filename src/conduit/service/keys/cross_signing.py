@@ -110,7 +110,10 @@ def _add(batch: Batch, signer: UserId, user_id: UserId, key_id: str, key: Any, *
         raise InvalidSignature("The object holds no signature by the caller")
     if _bare(key) != _bare(stored):
         raise InvalidSignature("The object differs from the key that is stored")
+    known = stored.get("signatures", {}).get(signer, {})
     for signing_key_id, signature in own.items():
+        if known.get(signing_key_id) == signature:
+            continue  # sent along with the new ones
         public_key = _signing_key(batch, signer, user_id, key_id, stored, signing_key_id)
         one = {**_bare(key), "signatures": {signer: {signing_key_id: signature}}}
         if not signing.verify(one, signer, signing_key_id, public_key):

@@ -158,7 +158,7 @@ def test_restricted_join_needs_a_member_who_may_invite(room: Room, version: Room
     _with(room, DAVE, "join")
     _with(room, BOB, "invite")
     room.join_rule(rule)
-    room.power({DAVE: 20}, invite=20)
+    room.power({DAVE: 20, BOB: 20}, invite=20)
     assert room.allows_member(CAROL, "join", join_authorised_via_users_server=DAVE) is known
     assert room.allows_member(CAROL, "join", join_authorised_via_users_server=ALICE) is known
     assert not room.allows_member(CAROL, "join")

@@ -35,6 +35,7 @@ from conduit.database.errors import DiskFull, EngineFault
 from conduit.database.open import open_database
 from conduit.protocol.ids import RoomId, ServerName, UserId
 from conduit.service import identity, transactions
+from conduit.service.admin import reports as admin_reports
 from conduit.service.admin import room as admin_room
 from conduit.service.admin import watch as admin_watch
 from conduit.service.context import Context
@@ -82,6 +83,7 @@ class Server:
         ctx = self.ctx
         await admin_room.set_up(ctx)
         ctx.tasks.spawn(admin_watch.run(ctx), name="admin room")
+        ctx.tasks.spawn(admin_reports.run(ctx), name="reports")
         ctx.tasks.spawn(ctx.typing.run(), name="typing")
         ctx.tasks.spawn(ctx.presence.run(), name="presence")
         ctx.tasks.spawn(retention.run(ctx), name="media")

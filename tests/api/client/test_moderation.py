@@ -25,9 +25,7 @@ PATHS = ("invite", "kick", "ban", "unban")
         ({"user_id": "@bob:localhost", "reason": 5}, "M_BAD_JSON"),
     ],
 )
-async def test_moderation_of_nonsense_is_refused(
-    hs: Homeserver, path: str, body: dict[str, Any], errcode: str
-) -> None:
+async def test_moderation_of_nonsense_is_refused(hs: Homeserver, path: str, body: dict[str, Any], errcode: str) -> None:
     """Wrong types and malformed users have the fitting code."""
     (alice,) = await people(hs, "alice")
     room_id = await alice.create_room()
@@ -54,9 +52,7 @@ async def test_invite_by_third_party_identifier_is_denied(hs: Homeserver) -> Non
     body = {"medium": "email", "address": "a@b.c", "id_server": "x.y", "id_access_token": "z"}
     await alice.post(f"/rooms/{room_id}/invite", body, "M_THREEPID_DENIED")
     for name in body:
-        await alice.post(
-            f"/rooms/{room_id}/invite", {key: body[key] for key in body if key != name}, "M_MISSING_PARAM"
-        )
+        await alice.post(f"/rooms/{room_id}/invite", {key: body[key] for key in body if key != name}, "M_MISSING_PARAM")
 
 
 async def test_reasons_reach_the_member_event(hs: Homeserver) -> None:

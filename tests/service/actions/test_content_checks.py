@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from conduit.protocol.ids import RoomAlias
+from conduit.service.rooms import aliases
 from tests.support.homeserver import Homeserver
 from tests.support.people import person
 
@@ -48,8 +50,6 @@ async def test_canonical_alias_that_stands_there_already_is_not_checked_again(hs
     alice = await person(hs)
     room_id = await alice.create_room(room_alias_name="lobby")
     await alice.set_state(room_id, "org.example", {})
-    from conduit.protocol.ids import RoomAlias
-    from conduit.service.rooms import aliases
 
     with hs.ctx.db.batch() as batch:
         aliases.remove(batch, RoomAlias("#lobby:localhost"))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from conduit.protocol.ids import RoomId
+from conduit.service.rooms import timeline
 from conduit.service.users import accounts
 from tests.support.client import User
 from tests.support.homeserver import Homeserver
@@ -149,8 +151,6 @@ async def test_join_by_two_requests_at_once_makes_one_event(hs: Homeserver) -> N
     tasks = [bob.start(bob.join(room_id)) for _ in range(5)]
     for task in tasks:
         await task
-    from conduit.protocol.ids import RoomId
-    from conduit.service.rooms import timeline
 
     events = [event for _, event in timeline.scan(hs.ctx.db, RoomId(room_id))]
     assert sum(event.state_key == bob.user_id for event in events) == 1

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+
+import pytest
+
+from conduit.protocol.errors import Forbidden
 from conduit.protocol.ids import EventId, UserId
 from conduit.service import transactions
 from conduit.service.actions import once
@@ -31,10 +36,8 @@ async def test_once_refused_event_leaves_no_answer() -> None:
     world = World()
     room_id = world.create(ALICE)
     stranger = Transaction(UserId("@bob:localhost"), "D", transactions.key("PUT", "x"), "x")
-    try:
+    with pytest.raises(Forbidden):
         await once.send(world.ctx, room_id, stranger.user_id, "m.room.message", {}, transaction=stranger)
-    except Exception as error:
-        assert type(error).__name__ == "Forbidden"
     assert once.answer_of(world.ctx, stranger) is None
 
 
@@ -44,8 +47,6 @@ async def test_once_found_under_the_lock_drops_the_second_event() -> None:
     room_id = world.create(ALICE)
     winner = EventId("$winner:localhost")
     async with world.ctx.locks.room(room_id):
-        import asyncio
-
         task = asyncio.create_task(
             once.send(world.ctx, room_id, ALICE, "m.room.message", {"body": "a"}, transaction=transaction())
         )

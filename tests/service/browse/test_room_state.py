@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import orjson
 import pytest
 
 from conduit.protocol.errors import Forbidden
@@ -125,8 +126,6 @@ def test_readable_at_a_count_before_the_room_is_refused() -> None:
 
 def test_lists_of_the_past_and_the_present_agree_with_the_state() -> None:
     """Whole state and members of any state hold exactly its events."""
-    import orjson
-
     world = World()
     room_id = world.create(ALICE)
     numbers = []

@@ -15,7 +15,11 @@ def test_body_is_kept_for_its_state_and_kind() -> None:
     made: list[str] = []
 
     def get(state: int, kind: str) -> bytes:
-        return state_bodies.get(world.db, ROOM, state, kind, lambda: (made.append(kind), b"%d" % state)[1])
+        def make() -> bytes:
+            made.append(kind)
+            return b"%d" % state
+
+        return state_bodies.get(world.db, ROOM, state, kind, make)
 
     assert [get(1, "state"), get(1, "state"), get(1, "members"), get(2, "state"), get(2, "state")] == [
         b"1",

@@ -86,6 +86,8 @@ def _record_member(ctx: Context, batch: Batch, event: Event, short: int, place: 
     members.record(batch, event.room_id, target, membership, count=place.live, event=short, stripped=stripped)
     if is_local:
         batch.wake(("user", target))
+        if membership != "join":
+            batch.on_commit(lambda: ctx.typing.stop(event.room_id, target))
 
 
 def _index(batch: Batch, event: Event, short: int, place: PduId, state_before: int) -> None:

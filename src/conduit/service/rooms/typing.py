@@ -42,7 +42,7 @@ class Typing:
             self._tell(room_id)
 
     def stop(self, room_id: RoomId, user_id: UserId) -> None:
-        """Note that the user is not typing any more; also called when the user sends a message or leaves."""
+        """Note that the user is not typing any more; also called when the user leaves."""
         typing = self._rooms.get(room_id)
         if typing is None or user_id not in typing:
             return

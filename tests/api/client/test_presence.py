@@ -1,0 +1,43 @@
+"""Presence."""
+
+from __future__ import annotations
+
+from tests.support.homeserver import Homeserver
+from tests.support.people import people
+
+
+async def test_presence_is_seen_by_whoever_shares_a_room(hs: Homeserver) -> None:
+    """State and status message reach a room mate; a stranger learns nothing."""
+    alice, bob, carol = await people(hs, "alice", "bob", "carol")
+    room_id = await alice.create_room(preset="public_chat")
+    await bob.join(room_id)
+    since = (await bob.sync())["next_batch"]
+    await alice.put(f"/presence/{alice.user_id}/status", {"presence": "unavailable", "status_msg": "lunch"})
+    events = (await bob.sync(since))["presence"]["events"]
+    content = {event["sender"]: event["content"] for event in events}[alice.user_id]
+    assert (content["presence"], content["status_msg"]) == ("unavailable", "lunch")
+    assert (await bob.get(f"/presence/{alice.user_id}/status"))["presence"] == "unavailable"
+    await carol.get(f"/presence/{alice.user_id}/status", expect="M_FORBIDDEN")
+    assert alice.user_id not in [e["sender"] for e in (await carol.sync()).get("presence", {}).get("events", [])]
+
+
+async def test_presence_decays(hs: Homeserver) -> None:
+    """Who is not heard of goes offline."""
+    alice, bob = await people(hs, "alice", "bob")
+    room_id = await alice.create_room(preset="public_chat")
+    await bob.join(room_id)
+    await alice.put(f"/presence/{alice.user_id}/status", {"presence": "online"})
+    assert (await bob.get(f"/presence/{alice.user_id}/status"))["presence"] == "online"
+    for _ in range(10):
+        await hs.clock.advance(10)
+    assert (await bob.get(f"/presence/{alice.user_id}/status"))["presence"] == "offline"
+
+
+async def test_presence_of_others_cannot_be_set(hs: Homeserver) -> None:
+    """Only one's own, and only to known states."""
+    alice, bob = await people(hs, "alice", "bob")
+    await bob.put(f"/presence/{alice.user_id}/status", {"presence": "online"}, expect="M_FORBIDDEN")
+    await bob.put(f"/presence/{bob.user_id}/status", {"presence": "sleeping"}, expect="M_BAD_JSON")
+    await bob.put(f"/presence/{bob.user_id}/status", {}, expect="M_MISSING_PARAM")
+    body = {"presence": "online", "status_msg": "x" * 2000}
+    await bob.put(f"/presence/{bob.user_id}/status", body, expect="M_INVALID_PARAM")

@@ -92,3 +92,19 @@ async def test_joined_rooms_lists_joined_rooms_only(hs: Homeserver) -> None:
         await bob.join(room_id)
     await bob.leave(one)
     assert await bob.get("/joined_rooms") == {"joined_rooms": [two]}
+
+
+async def test_members_at_a_token_of_sync_or_history_are_those_of_then(hs: Homeserver) -> None:
+    """Both kinds of tokens that clients hold name a moment."""
+    alice, bob = await people(hs, "alice", "bob")
+    room_id = await alice.create_room(preset="public_chat")
+    since = (await alice.sync())["next_batch"]
+    await bob.join(room_id)
+    later = (await alice.sync())["next_batch"]
+    prev_batch = (await alice.messages(room_id, limit=1))["end"]
+    for at, expected in (
+        (since, {alice.user_id}),
+        (prev_batch, {alice.user_id}),
+        (later, {alice.user_id, bob.user_id}),
+    ):
+        assert set(await members_of(alice, room_id, at=at)) == expected

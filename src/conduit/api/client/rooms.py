@@ -22,18 +22,11 @@ async def get_members(ctx: Context, req: Request) -> RawReply:
     membership, other_than = _filter(req, "membership"), _filter(req, "not_membership")
     at = req.query.text("at")
     if at:
-        number = room_state.readable_at(ctx.db, room_id, req.user_id, _count(at))
+        number = room_state.readable_at(ctx.db, room_id, req.user_id, cuts.parse(at).live)
     else:
         number = room_state.readable(ctx.db, room_id, req.user_id)
     body = room_state.member_list(ctx.db, room_id, number, membership=membership, other_than=other_than)
     return RawReply(body, "application/json")
-
-
-def _count(token: str) -> int:
-    cut = cuts.parse(token)
-    if cut is None:
-        raise InvalidParam("Unknown pagination token")
-    return cut.live
 
 
 def _filter(req: Request, name: str) -> str | None:

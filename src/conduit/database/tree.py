@@ -125,6 +125,11 @@ class Tree(Generic[K, V]):
         """Return the keys that `scan` would, without decoding values."""
         return self._decoded_keys(self._scan_raw(source, prefix, after, start, before, reverse))
 
+    def beginning(self, source: Source, text: str) -> Iterator[K]:
+        """Return the keys whose first part, which is a text, begins with `text`."""
+        first = text.encode()
+        return self._decoded_keys(source.scan(self.name, first, after_prefix(first)))
+
     def last(self, source: Source, prefix: tuple[Any, ...] = (), *, before: Any = None) -> tuple[K, V] | None:
         """Return the greatest entry under `prefix` (below `before`), or `None`."""
         return next(iter(self.scan(source, prefix, before=before, reverse=True)), None)

@@ -61,8 +61,8 @@ def _candidates(source: CacheSource, wanted: list[str]) -> list[UserId]:
         return []
     longest = max(wanted, key=len)
     found: dict[UserId, None] = {}
-    for word, user_id in trees.user_word.keys(source, start=longest):
-        if not word.startswith(longest) or len(found) == MAX_CANDIDATES:
+    for _, user_id in trees.user_word.beginning(source, longest):
+        if len(found) == MAX_CANDIDATES:
             break
         found[UserId(user_id)] = None
     return list(found)

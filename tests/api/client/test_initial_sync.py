@@ -1,0 +1,42 @@
+"""Tests of the deprecated initial syncs."""
+
+from __future__ import annotations
+
+from tests.support.homeserver import Homeserver
+
+
+async def test_initial_sync_has_rooms_and_invites(hs: Homeserver) -> None:
+    """Joined rooms come with state and messages, invites as such, left rooms if asked for."""
+    alice, bob = await hs.register("alice"), await hs.register("bob")
+    room = await alice.create_room(preset="public_chat")
+    left = await bob.create_room()
+    await alice.send(room, "hello")
+    await bob.join(room)
+    await bob.leave(left)
+    private = await alice.create_room()
+    await alice.invite(private, bob)
+    body = await bob.get("/initialSync", params={"limit": 2})
+    rooms = {entry["room_id"]: entry for entry in body["rooms"]}
+    assert rooms[room]["membership"] == "join"
+    assert rooms[room]["visibility"] in ("public", "private")
+    assert [event["type"] for event in rooms[room]["messages"]["chunk"]] == ["m.room.message", "m.room.member"]
+    assert "m.room.create" in {event["type"] for event in rooms[room]["state"]}
+    assert rooms[private]["invite"]["content"]["membership"] == "invite"
+    assert left not in rooms
+    archived = await bob.get("/initialSync", params={"archived": True})
+    assert left in {entry["room_id"] for entry in archived["rooms"]}
+
+
+async def test_room_initial_sync_follows_who_may_look(hs: Homeserver) -> None:
+    """A stranger looks into a world-readable room and into no other."""
+    alice, eve = await hs.register("alice"), await hs.register("eve")
+    room = await alice.create_room(preset="public_chat")
+    await alice.send(room, "hidden")
+    await eve.get(f"/rooms/{room}/initialSync", "M_FORBIDDEN")
+    await alice.set_state(room, "m.room.history_visibility", {"history_visibility": "world_readable"})
+    await alice.send(room, "shown")
+    body = await eve.get(f"/rooms/{room}/initialSync")
+    assert "membership" not in body
+    bodies = [event["content"].get("body") for event in body["messages"]["chunk"]]
+    assert "shown" in bodies
+    assert "hidden" not in bodies

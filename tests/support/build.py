@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
-from inspect import isawaitable
-from typing import Any
 
 from conduit import server
 from conduit.api.web import Route
@@ -33,32 +31,9 @@ async def run(
     """
     if not config.listeners:
         config = replace(config, listeners=LISTENERS)
-    _import_what_imports()
-    building: Any = server.build(
-        config, clock=clock, db=db, hasher=Hasher(time_cost=1, memory_kib=64), more_routes=more_routes
-    )
-    built: Server = await building if isawaitable(building) else building
+    built = server.build(config, clock=clock, db=db, hasher=Hasher(time_cost=1, memory_kib=64), more_routes=more_routes)
     await built.start()
     if not first_is_admin:
         with built.ctx.db.batch() as batch:
             accounts.take_first_token(batch)
     return built
-
-
-def _import_what_imports() -> None:
-    # While endpoint files are being written: take those that import.
-    import importlib
-    import pkgutil
-    import sys
-
-    import conduit.api.client
-    from conduit.api import routes
-
-    found = []
-    for name in ["wellknown", *(f"client.{m.name}" for m in pkgutil.iter_modules(conduit.api.client.__path__))]:
-        try:
-            assert importlib.import_module(f"conduit.api.{name}").routes is not None
-            found.append(name)
-        except Exception as error:
-            print(f"conduit.api.{name} is left out: {error!r}", file=sys.stderr)
-    routes.MODULES = tuple(sorted(found))  # type: ignore[assignment]

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from conduit.protocol.canonical_json import dump
 from conduit.protocol.errors import BadJson, InvalidParam, TooLarge
 from conduit.protocol.event_format import check_format, check_new
 from conduit.protocol.room_versions import ROOM_VERSIONS, RoomVersion
@@ -105,6 +106,16 @@ def test_floats_and_long_integers_are_refused_from_version_6_on(version: RoomVer
                 check_format(pdu, version)
         else:
             check_format(pdu, version)
+
+
+@every_version()
+def test_sizes_are_taken_up_to_the_limit(version: RoomVersion) -> None:
+    """255 bytes a key and 65,536 bytes in all pass; a byte more does not."""
+    check_format(_pdu(version, type="ä" * 127 + "x", state_key="x" * 255), version)
+    size = len(dump(_pdu(version, content={"body": ""})))
+    check_format(_pdu(version, content={"body": "x" * (65_536 - size)}), version)
+    with pytest.raises(TooLarge):
+        check_format(_pdu(version, content={"body": "x" * (65_537 - size)}), version)
 
 
 @every_version()

@@ -27,6 +27,8 @@ def _selected(version: RoomVersion, content: dict[str, Any], target: str | None 
 def test_selection_for_an_ordinary_event(version: RoomVersion) -> None:
     """Create (until version 11), power levels, and the sender's membership; nothing for the create event."""
     assert set(auth_types_for("m.room.message", ALICE, None, {"membership": "join"}, version)) == _base(version)
+    assert set(auth_types_for("org.example", ALICE, BOB, {"membership": "join"}, version)) == _base(version)
+    assert set(auth_types_for("m.room.member", ALICE, None, {"membership": "join"}, version)) == _base(version)
     assert auth_types_for("m.room.create", ALICE, "", {}, version) == []
 
 

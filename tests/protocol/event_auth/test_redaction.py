@@ -59,6 +59,10 @@ def test_redaction_is_applied_by_the_same_server_or_with_the_level(room: Room, v
     assert applied(ALICE, CAROL, levels)
     assert applied(BOB, ALICE, levels)
     assert applied(BOB, CAROL, levels) is version.redactions_authorised
+    for level in (9, 10):
+        lowered = room.event(ALICE, "m.room.power_levels", {"users": {BOB: level}, "redact": 10})
+        allowed = applied(BOB, CAROL, PowerLevels(create, lowered, version))
+        assert allowed is (level == 10 or version.redactions_authorised)
     other = "!" + "x" * 43 if version.room_id_is_create_hash else "!other:one"
     assert not applied(ALICE, CAROL, levels, room_id=other)
 

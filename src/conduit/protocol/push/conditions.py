@@ -31,7 +31,7 @@ class Circumstances:
 
 
 def split_path(path: str) -> list[str]:
-    """Return the names in a dot-separated path; `\\.` is a dot within a name and `\\\\` a backslash."""
+    r"""Return the names in a dot-separated path; `\.` is a dot within a name and `\\` a backslash."""
     names = [""]
     escaped = False
     for character in path:

@@ -1,10 +1,15 @@
+import json
 import os
+import resource
 import signal
 import socket
 import subprocess
 import sys
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import structlog
@@ -225,6 +230,22 @@ def test_database_of_another_server(config: Path, capsys) -> None:
     assert "belongs to the server localhost" in last_line(capsys)
 
 
+def register(url: str, name: str) -> int:
+    """Make an account and return the status of the last answer."""
+    body: dict[str, Any] = {"username": name, "password": "correct horse battery staple"}
+    for _ in range(2):
+        request = urllib.request.Request(f"{url}/_matrix/client/v3/register", json.dumps(body).encode())
+        try:
+            with urllib.request.urlopen(request, timeout=20) as answer:
+                return int(answer.status)
+        except urllib.error.HTTPError as error:
+            status, content = error.code, error.read()
+            error.close()
+            if status == 401:
+                body["auth"] = {"type": "m.login.dummy", "session": json.loads(content)["session"]}
+    return status
+
+
 # --- a running server -------------------------------------------------------------------------------------------------
 
 
@@ -294,3 +315,28 @@ def test_reload_takes_over_what_can_change(config: Path) -> None:
         assert "server_name" in server.line_with('"not_reloaded"')
     finally:
         assert server.end() == Exit.OK
+
+
+@pytest.mark.parametrize("backend", ["lmdb", "rocksdb"])
+def test_disk_that_fails_ends_the_server_with_a_status_of_its_own(config: Path, backend: str) -> None:
+    """Files that cannot grow any more: what cannot be made durable is not acknowledged, and the process ends."""
+    config.write_text(config.read_text().replace("lmdb", backend) + "allow_registration = true\n")
+    server = Process("--config", str(config))
+    try:
+        url = server.line_with('"listening"').partition('"addresses":["')[2].partition('"')[0]
+        server.line_with('"first_start"')
+        resource.prlimit(server.process.pid, resource.RLIMIT_FSIZE, (4096, 4096))
+        for number in range(200):
+            try:
+                registered = register(url, f"user{number}")
+            except OSError:
+                break
+            if registered >= 500:
+                break
+        else:
+            pytest.fail("the disk never failed")
+        assert "conduit: the database: " in server.line_with("conduit: ")
+        assert server.process.wait(30) == Exit.DISK_FAILED
+    finally:
+        server.process.kill()
+        server.end()

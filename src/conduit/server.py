@@ -71,7 +71,7 @@ class Server:
         """Raises once the database or a background task has failed: the server must stop then."""
         self._listening: listen.Listening | None = None
         ctx.tasks.on_failure = self._fail
-        ctx.db.on_fault = self._fail
+        ctx.db.on_fault = self._disk_failed
 
     @property
     def addresses(self) -> list[str]:
@@ -98,9 +98,15 @@ class Server:
         await ctx.tasks.close()
         ctx.hasher.close()
         ctx.media_files.close()
-        await ctx.db.close()
+        try:
+            await ctx.db.close()
+        except Exception as error:
+            # After a failure the first cause is what counts, and it is known to whoever stops the server.
+            if not self.failed.done():
+                raise
+            log.error("not_closed", error=str(error))
         if self.failed.done():
-            self.failed.exception()  # whoever stops the server knows
+            self.failed.exception()
 
     def reload(self, config: Config) -> None:
         """Take over what may change while the server runs, and read the certificates anew. The rest waits for a restart, and is logged."""
@@ -115,6 +121,10 @@ class Server:
             except listen.CannotListen as error:
                 log.error("certificates_not_reloaded", error=str(error))
         logs.notice(__name__, "reloaded", changed=list(reloaded.taken), after_restart=list(reloaded.waiting))
+
+    def _disk_failed(self, error: BaseException) -> None:
+        # Whatever the engine's own library raised, what it means is this.
+        self._fail(error if isinstance(error, EngineFault) else EngineFault(str(error)))
 
     def _fail(self, error: BaseException) -> None:
         if not self.failed.done():

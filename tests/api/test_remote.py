@@ -37,8 +37,13 @@ def test_the_last_address_that_no_trusted_proxy_has_is_the_clients(
     peer: str, forwarded: str | None, client: str
 ) -> None:
     """`X-Forwarded-For` is believed exactly as far as trusted proxies wrote it."""
-    headers = {} if forwarded is None else {"X-Forwarded-For": forwarded}
-    assert TRUSTED.client(peer, headers) == client
+    assert TRUSTED.client(peer, [] if forwarded is None else [forwarded]) == client
+
+
+def test_a_proxy_may_add_a_line_of_its_own() -> None:
+    """What the client sent in the line before is not taken for the proxy's word."""
+    assert TRUSTED.client("127.0.0.1", ["1.1.1.1", "192.0.2.7"]) == "192.0.2.7"
+    assert TRUSTED.client("127.0.0.1", ["1.1.1.1, 2.2.2.2", "192.0.2.7, 10.1.2.3"]) == "192.0.2.7"
 
 
 @pytest.mark.parametrize("host", ["localhost", "localhost:6167", "127.0.0.1:6167", "[::1]:6167", "LOCALHOST"])

@@ -104,7 +104,8 @@ class App:
         ctx = self.ctx
         headers = http.headers
         peer = _peer(http)
-        remote = self._proxies.client(peer, headers)
+        forwarded = headers.getall("X-Forwarded-For", ())
+        remote = self._proxies.client(peer, forwarded) if forwarded else peer
         route = endpoint.route
         requester = auth.authenticate(ctx, route, headers, raw_query, remote)
 

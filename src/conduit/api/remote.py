@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
 Address = IPv4Address | IPv6Address
@@ -37,19 +37,19 @@ class Proxies:
     def _trusts(self, address: Address) -> bool:
         return any(address in network for network in self._networks if network.version == address.version)
 
-    def client(self, peer: str, headers: Mapping[str, str]) -> str:
+    def client(self, peer: str, forwarded: Sequence[str]) -> str:
         """Return the client's address. `peer` is the connection's, or empty for a Unix socket, which counts as trusted.
 
-        `X-Forwarded-For` is read from its end, for as long as the address so far is one of a trusted proxy: what stands
-        before that can be made up by anybody.
+        `forwarded` are all lines of `X-Forwarded-For`: some proxies add to the line they received, others add a line.
+        They are read from the end, for as long as the address so far is one of a trusted proxy: what stands before that can
+        be made up by anybody.
         """
-        forwarded = headers.get("X-Forwarded-For")
-        if forwarded is None:
+        if not forwarded:
             return peer
         address = _parse(peer) if peer else None
         if address is None and peer:
             return peer
-        for part in reversed(forwarded.split(",")):
+        for part in reversed(",".join(forwarded).split(",")):
             if address is not None and not self._trusts(address):
                 break
             before = _parse(part)

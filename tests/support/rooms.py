@@ -24,6 +24,7 @@ from conduit.protocol.signing import SigningKey
 from conduit.service.context import Context
 from conduit.service.events import RoomView
 from conduit.service.locks import Locks
+from conduit.service.rooms.typing import Typing
 
 SERVER = ServerName("localhost")
 ALICE = UserId("@alice:localhost")
@@ -55,14 +56,16 @@ class SteppingClock:
 def context(db: Database | None = None, **config: Any) -> Context:
     """Return a context on an empty memory engine with what rooms and events need of it; the rest is absent."""
     absent = cast(Any, None)
+    db = Database(MemoryEngine(TREE_NAMES)) if db is None else db
+    clock = SteppingClock()
     return Context(
         config=Config.for_tests(**config),
         server_name=SERVER,
-        db=Database(MemoryEngine(TREE_NAMES)) if db is None else db,
-        clock=SteppingClock(),
+        db=db,
+        clock=clock,
         signing_key=SigningKey(bytes(range(32)), "test"),
         locks=Locks(),
-        typing=absent,
+        typing=Typing(db=db, clock=clock, audience=lambda room_id: ()),
         presence=absent,
         media_files=absent,
         hasher=absent,

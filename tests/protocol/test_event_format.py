@@ -123,6 +123,7 @@ def test_depth_is_bounded_by_the_version(version: RoomVersion) -> None:
     """By 2^63 - 1, from version 6 on by 2^53 - 1."""
     bound = 2**53 - 1 if version.strict_canonical_json else 2**63 - 1
     check_format(_pdu(version, depth=bound), version)
+    check_format(_pdu(version, depth=0, origin_server_ts=0), version)
     with pytest.raises(BadJson):
         check_format(_pdu(version, depth=bound + 1), version)
 

@@ -48,6 +48,7 @@ def test_silent_power_levels_leave_the_creator_with_nothing_until_12(version: Ro
     levels = _levels(version, {})
     assert levels.user(ALICE) == (CREATOR_LEVEL if version.creators_privileged else 0)
     assert levels.is_creator(ALICE) is version.creators_privileged
+    assert not levels.is_creator(BOB)
     assert levels.present
 
 

@@ -161,6 +161,21 @@ def _require_own_trees(directory: Path, names: Iterable[str]) -> None:
         raise Foreign(f"{directory} holds a database, but neither this server's nor Conduit's")
 
 
+@contextmanager
+def rocksdb_lock(directory: Path) -> Iterator[None]:
+    """Raise `Locked` if a process without our own lock, such as Conduit, has the RocksDB directory open. Opening for reading would not notice."""
+    path = directory / "LOCK"
+    if not path.exists():
+        yield
+        return
+    with path.open("r+b") as file:
+        try:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise Locked(f"{directory} is in use by another process, perhaps Conduit") from error
+        yield
+
+
 def rocksdb_error(directory: Path, error: Exception) -> CannotOpen:
     """Return what RocksDB's refusal to open `directory` means."""
     text = " ".join(str(error).split())

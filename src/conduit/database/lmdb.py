@@ -54,15 +54,17 @@ class LmdbEngine:
     name = "lmdb"
     survives_kill = False
 
-    def __init__(self, directory: Path, trees: Sequence[str], *, fsync: bool = True) -> None:
+    def __init__(self, directory: Path, trees: Sequence[str], *, fsync: bool = True, read_only: bool = False) -> None:
+        """Open `directory`; the file is made if it is not there, unless `read_only`, which leaves it as it is and wants `trees` to be there."""
         self._path = directory / DATA_FILE
-        self._env = _open(directory, len(trees), fsync)
-        # Readers that died with a killed process would keep old pages alive.
-        self._env.reader_check()
+        self._env = _open(directory, len(trees), fsync, read_only)
+        if not read_only:
+            # Readers that died with a killed process would keep old pages alive.
+            self._env.reader_check()
         self._databases: dict[str, Any] = {}
-        with self._env.begin(write=True) as transaction:
+        with self._env.begin(write=not read_only) as transaction:
             for tree in trees:
-                self._databases[tree] = self._env.open_db(tree.encode(), txn=transaction)
+                self._databases[tree] = self._env.open_db(tree.encode(), txn=transaction, create=not read_only)
         self._pair = (Changes(), Changes())
         self._gathered_bytes = 0
         self._paused: dict[str, WeakSet[_Scan]] = {}
@@ -169,7 +171,14 @@ class LmdbEngine:
         """Return bytes on disk and in memory; pages in the system's cache are not counted."""
         self._check_usable()
         stat = os.stat(self._path)
-        return {"disk_bytes": stat.st_blocks * 512, "memory_bytes": self._gathered_bytes, "file_bytes": stat.st_size}
+        with self._env.begin() as transaction:
+            entries = sum(transaction.stat(database)["entries"] for database in self._databases.values())
+        return {
+            "disk_bytes": stat.st_blocks * 512,
+            "memory_bytes": self._gathered_bytes,
+            "file_bytes": stat.st_size,
+            "entries": entries,
+        }
 
     def close(self) -> None:
         """Commit and release the directory. A scan that goes on raises."""
@@ -297,7 +306,7 @@ def _walk(scan: _Scan, chunk: list[Entry]) -> Iterator[Entry]:
         chunk = scan.read(count)
 
 
-def _open(directory: Path, trees: int, fsync: bool) -> Any:
+def _open(directory: Path, trees: int, fsync: bool, read_only: bool) -> Any:
     for map_bytes in _MAP_BYTES:
         try:
             return lmdb.open(
@@ -308,8 +317,23 @@ def _open(directory: Path, trees: int, fsync: bool) -> Any:
                 metasync=fsync,
                 mode=0o600,
                 lib_version=LIB_VERSION,
+                readonly=read_only,
+                # Whoever only reads has the directory to himself, by this server's own lock.
+                lock=not read_only,
             )
         except lmdb.MemoryError:
             if map_bytes == _MAP_BYTES[-1]:
                 raise
     raise AssertionError("no size left to try")
+
+
+def stored_databases(directory: Path) -> list[str]:
+    """Return the names of the databases in the file; none if there is no file."""
+    path = directory / DATA_FILE
+    if not path.exists() or path.stat().st_size == 0:
+        return []
+    env = _open(directory, 0, True, True)
+    try:
+        return [name.decode("utf-8", "replace") for name in env.dbs()]
+    finally:
+        env.close()

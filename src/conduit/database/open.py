@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from conduit.database.database import Database
@@ -13,12 +13,14 @@ from conduit.database.directory import (
     require_backend,
     require_writable,
     rocksdb_error,
+    rocksdb_lock,
     untouched_log,
 )
 from conduit.database.engine import Engine
-from conduit.database.errors import CannotOpen, DiskFull, Foreign, TooNew
+from conduit.database.errors import CannotOpen, Damaged, DiskFull, Foreign, TooNew
 from conduit.database.memory import MemoryEngine
 from conduit.database.migrations import SCHEMA, SCHEMA_KEY, VERSION_KEY, bring_up_to_date
+from conduit.database.read_only import ReadOnlyEngine
 from conduit.database.space import Space
 from conduit.database.trees import TREE_NAMES, VERSION
 
@@ -69,6 +71,7 @@ def open_database(
         raise
     try:
         if not stored:
+            _require_empty(directory, db)
             return _fresh(db)
         bring_up_to_date(db)
     except BaseException:
@@ -77,12 +80,43 @@ def open_database(
     return db
 
 
+def open_read_only(directory: Path, backend: str = "rocksdb") -> Database:
+    """Return the database in `directory` for tools that only read. Not a byte of it is changed, nothing is migrated. Raises as `open_database`."""
+    if backend not in ("rocksdb", "lmdb"):
+        raise CannotOpen(f"there is no backend {backend}: choose rocksdb or lmdb")
+    if not require_backend(directory, backend):
+        raise Foreign(f"{directory} holds no database")
+    lock = DirectoryLock(directory)
+    try:
+        stored = read_globals(directory, backend)
+        if not stored:
+            raise Foreign(f"{directory} holds no database")
+        _require_known_version(directory, stored)
+        engine = _open_engine(directory, backend, 64 << 20, 1000, True, read_only=True)
+        return Database(engine, cache_bytes=0, fsync=False, released=lock.withdraw)
+    except BaseException:
+        lock.withdraw()
+        raise
+
+
+def open_engine(directory: Path, backend: str) -> Engine:
+    """Return an engine on a directory that the caller holds the lock of, with all trees: to be filled by a copy."""
+    return _open_engine(directory, backend, 64 << 20, 1000, True)
+
+
 def _fresh(db: Database) -> Database:
     with db.batch() as batch:
         batch.put("global", VERSION_KEY, VERSION.to_bytes(8, "big"))
         batch.put("global", SCHEMA_KEY, SCHEMA.to_bytes(8, "big"))
     db.sync_now()
     return db
+
+
+def _require_empty(directory: Path, db: Database) -> None:
+    # A copy writes `global` last of all.
+    for tree in TREE_NAMES:
+        if next(db.scan(tree, b"", None), None) is not None:
+            raise Damaged(f"{directory} holds an unfinished copy of a database: remove it, and convert again")
 
 
 def _require_known_version(directory: Path, stored: Mapping[bytes, bytes]) -> None:
@@ -106,29 +140,55 @@ def _require_known_version(directory: Path, stored: Mapping[bytes, bytes]) -> No
         )
 
 
-def _open_engine(directory: Path, backend: str, cache_bytes: int, max_open_files: int, fsync: bool) -> Engine:
+def _open_engine(
+    directory: Path, backend: str, cache_bytes: int, max_open_files: int, fsync: bool, *, read_only: bool = False
+) -> Engine:
     if backend == "lmdb":
-        import lmdb
+        return _open_lmdb(directory, fsync, read_only)
+    return _open_rocksdb(directory, cache_bytes, max_open_files, read_only)
 
-        from conduit.database.lmdb import LmdbEngine
 
-        try:
+def _open_lmdb(directory: Path, fsync: bool, read_only: bool) -> Engine:
+    import lmdb
+
+    from conduit.database.lmdb import LmdbEngine, stored_databases
+
+    try:
+        if not read_only:
             return LmdbEngine(directory, TREE_NAMES, fsync=fsync)
-        except lmdb.DiskError as error:
-            raise DiskFull(f"no room is left on the disk of {directory}") from error
-        except lmdb.Error as error:
-            raise lmdb_error(directory, error) from error
-    from conduit.database.rocksdb import RocksEngine
+        present = _present(stored_databases(directory))
+        return ReadOnlyEngine(LmdbEngine(directory, present, read_only=True), present)
+    except lmdb.DiskError as error:
+        raise DiskFull(f"no room is left on the disk of {directory}") from error
+    except lmdb.Error as error:
+        raise lmdb_error(directory, error) from error
+
+
+def _open_rocksdb(directory: Path, cache_bytes: int, max_open_files: int, read_only: bool) -> Engine:
+    from conduit.database.rocksdb import RocksEngine, stored_families
 
     buffer_bytes = min(max(int(cache_bytes * _BUFFER_PART), _MIN_BUFFER_BYTES), _MAX_BUFFER_BYTES)
+    block_bytes = max(cache_bytes - buffer_bytes, 1 << 20)
     try:
+        if read_only:
+            with rocksdb_lock(directory):
+                present = _present(stored_families(directory))
+                engine = RocksEngine(directory, present, cache_bytes=block_bytes, read_only=True)
+            return ReadOnlyEngine(engine, present)
         with untouched_log(directory):
             return RocksEngine(
                 directory,
                 TREE_NAMES,
-                cache_bytes=max(cache_bytes - buffer_bytes, 1 << 20),
+                cache_bytes=block_bytes,
                 buffer_bytes=buffer_bytes,
                 max_open_files=max_open_files,
             )
+    except CannotOpen:
+        raise
     except Exception as error:
         raise rocksdb_error(directory, error) from error
+
+
+def _present(names: Iterable[str]) -> list[str]:
+    here = set(names)
+    return [name for name in TREE_NAMES if name in here]

@@ -16,10 +16,12 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 from weakref import WeakSet
 
 from rocksdict import (
+    AccessType,
     BlockBasedOptions,
     Cache,
     Checkpoint,
@@ -57,16 +59,23 @@ class RocksEngine:
         cache_bytes: int = 64 * _MIB,
         buffer_bytes: int = 48 * _MIB,
         max_open_files: int = 1000,
+        read_only: bool = False,
     ) -> None:
+        """Open `directory`; made if it is not there, unless `read_only`, which leaves every file as it is and wants `trees` to be there."""
         self._directory = directory
+        self._read_only = read_only
         self._cache = Cache(cache_bytes)
         self._broken: str | None = None
+        self._logs = TemporaryDirectory() if read_only else None
         options = self._database_options(buffer_bytes, max_open_files)
-        stored = Rdict.list_cf(str(directory), Options(raw_mode=True)) if (directory / "CURRENT").exists() else []
+        if self._logs is not None:
+            options.set_db_log_dir(self._logs.name)
+        stored = stored_families(directory)
         # RocksDB opens all column families or none; those which the catalogue does not know stay as they are.
         names = [*dict.fromkeys((*trees, *stored))]
         families = {name: self._tree_options() for name in names if name != "default"}
-        self._db = Rdict(str(directory), options, column_families=families)
+        access = AccessType.read_only(False) if read_only else AccessType.read_write()
+        self._db = Rdict(str(directory), options, column_families=families, access_type=access)
         self._families = {tree: self._db.get_column_family(tree) for tree in trees}
         self._handles = {tree: self._db.get_column_family_handle(tree) for tree in trees}
         # Emptied when the engine breaks or closes, so that the hot path needs no check of its own.
@@ -190,6 +199,7 @@ class RocksEngine:
             "write_buffer_bytes": self._sum("rocksdb.cur-size-all-mem-tables"),
             "table_reader_bytes": self._sum("rocksdb.estimate-table-readers-mem"),
             "pending_compaction_bytes": self._sum("rocksdb.estimate-pending-compaction-bytes"),
+            "entries": self._sum("rocksdb.estimate-num-keys"),
         }
         memory = figures["block_cache_bytes"] + figures["write_buffer_bytes"] + figures["table_reader_bytes"]
         return {**figures, "memory_bytes": memory}
@@ -203,12 +213,14 @@ class RocksEngine:
             entries.close()
         self._get, self._cursor, self._handles = {}, {}, {}
         families, self._families = self._families, {}
-        if self._broken == "closed":
+        if self._broken == "closed" and not self._read_only:
             self._db.flush_wal(True)
         for family in families.values():
             family.close()
         self._db.close()
         self._broken = "closed"
+        if self._logs is not None:
+            self._logs.cleanup()
 
     def _sum(self, name: str) -> int:
         return sum(family.property_int_value(name) or 0 for family in self._families.values())
@@ -264,6 +276,14 @@ class RocksEngine:
         options.set_level_zero_slowdown_writes_trigger(40)
         options.set_level_zero_stop_writes_trigger(80)
         return options
+
+
+def stored_families(directory: Path) -> list[str]:
+    """Return the names of the column families in `directory`; none if there is no database."""
+    if not (directory / "CURRENT").exists():
+        return []
+    names: list[str] = Rdict.list_cf(str(directory), Options(raw_mode=True))
+    return names
 
 
 def _size_of_files(directory: Path) -> int:

@@ -106,19 +106,17 @@ class RocksEngine:
         if end is not None and end <= first:
             return iter(())
         try:
-            if end is None:
-                cursor = self._cursor[tree]()
-            else:
-                options = ReadOptions()
+            options = ReadOptions()
+            if end is not None:
                 options.set_iterate_upper_bound(end)
-                cursor = self._cursor[tree](options)
+            cursor = self._cursor[tree](options)
             if reverse:
                 cursor.seek_to_last()
             else:
                 cursor.seek(first)
         except Exception as error:
             raise self._read_error(tree, error) from error
-        entries = self._descend(tree, cursor, first) if reverse else self._ascend(tree, cursor)
+        entries = self._descend(tree, cursor, first, options) if reverse else self._ascend(tree, cursor, options)
         self._scans.add(entries)
         return chain(entries, self._after_scan())
 
@@ -129,14 +127,16 @@ class RocksEngine:
         return
         yield
 
-    def _ascend(self, tree: str, cursor: Any) -> Iterator[tuple[bytes, bytes]]:
+    # The cursor reads the upper bound from memory that belongs to the options: whoever steps the one must hold the other.
+
+    def _ascend(self, tree: str, cursor: Any, options: ReadOptions) -> Iterator[tuple[bytes, bytes]]:
         valid, key, value, step = cursor.valid, cursor.key, cursor.value, cursor.next
         while valid():
             yield key(), value()
             step()
         self._check_scan(tree, cursor)
 
-    def _descend(self, tree: str, cursor: Any, first: bytes) -> Iterator[tuple[bytes, bytes]]:
+    def _descend(self, tree: str, cursor: Any, first: bytes, options: ReadOptions) -> Iterator[tuple[bytes, bytes]]:
         valid, value, step = cursor.valid, cursor.value, cursor.prev
         while valid():
             key = cursor.key()

@@ -246,6 +246,95 @@ def register(url: str, name: str) -> int:
     return status
 
 
+# --- looking after the database ---------------------------------------------------------------------------------------
+
+
+def make_database(directory: Path) -> None:
+    """Make the database of a server that was started once, with a file of media."""
+    open_database(directory, "lmdb").close_now()
+    (directory / "media" / "ab").mkdir(parents=True)
+    (directory / "media" / "ab" / "cd").write_bytes(b"picture")
+
+
+def test_check_of_a_sound_database(config: Path, capsys, tmp_path: Path) -> None:
+    """Everything agrees."""
+    make_database(tmp_path / "data")
+    assert main(["db", "check", "--config", str(config)]) == Exit.OK
+    assert capsys.readouterr().out == f"{tmp_path / 'data'}: everything agrees\n"
+
+
+def test_check_tells_what_does_not_agree(config: Path, capsys, tmp_path: Path) -> None:
+    """Each finding is a line, and the status says that there were some."""
+    make_database(tmp_path / "data")
+    db = open_database(tmp_path / "data", "lmdb")
+    with db.batch() as batch:
+        batch.put("eventid_pduid", b"$nowhere", b"no such position")
+    db.sync_now()
+    db.close_now()
+    assert main(["db", "check", "--config", str(config)]) == Exit.FINDINGS
+    out = capsys.readouterr().out
+    assert "eventid_pduid: " in out
+    assert out.endswith("1 findings\n")
+
+
+def test_check_of_nothing(config: Path, capsys) -> None:
+    """A directory without a database is not made into one."""
+    assert main(["db", "check", "--config", str(config)]) == Exit.FOREIGN
+    assert "holds no database" in last_line(capsys)
+
+
+def test_check_of_a_running_servers_database(config: Path, capsys, tmp_path: Path) -> None:
+    """The directory's lock is wanted."""
+    db = open_database(tmp_path / "data", "lmdb")
+    try:
+        assert main(["db", "check", "--config", str(config)]) == Exit.LOCKED
+    finally:
+        db.close_now()
+    assert "in use" in last_line(capsys)
+
+
+def test_convert_makes_a_copy_that_opens(config: Path, capsys, tmp_path: Path) -> None:
+    """Into the other backend, the media with it, and it says how to go on."""
+    make_database(tmp_path / "data")
+    into = tmp_path / "copy"
+    assert main(["db", "convert", "--to", "rocksdb", "--into", str(into), "--config", str(config)]) == Exit.OK
+    out = capsys.readouterr().out
+    assert "entries copied and compared, 1 media files" in out
+    assert f'database_backend = "rocksdb" and database_path = "{into}"' in out
+    assert (into / "media" / "ab" / "cd").read_bytes() == b"picture"
+    open_database(into, "rocksdb", create=False).close_now()
+
+
+def test_convert_leaves_media_of_elsewhere_where_they_are(config: Path, capsys, tmp_path: Path) -> None:
+    """Only what lies within the database directory moves with it."""
+    make_database(tmp_path / "data")
+    config.write_text(config.read_text() + f'[global.media]\npath = "{tmp_path / "pictures"}"\n')
+    into = tmp_path / "copy"
+    assert main(["db", "convert", "--to", "lmdb", "--into", str(into), "--config", str(config)]) == Exit.OK
+    assert f'media.path = "{tmp_path / "pictures"}"' in capsys.readouterr().out
+    assert not (into / "media").exists()
+
+
+def test_convert_into_a_directory_in_use_is_refused(config: Path, capsys, tmp_path: Path) -> None:
+    """Nothing is overwritten."""
+    make_database(tmp_path / "data")
+    arguments = ["db", "convert", "--to", "rocksdb", "--into", str(tmp_path), "--config", str(config)]
+    assert main(arguments) == Exit.FOREIGN
+    assert "is not an empty directory" in last_line(capsys)
+
+
+def test_progress_is_shown_on_a_terminal_only(config: Path, capsys, monkeypatch, tmp_path: Path) -> None:
+    """A bar that goes away at the end."""
+    make_database(tmp_path / "data")
+    for shown in (False, True):
+        monkeypatch.setattr(sys.stderr, "isatty", lambda shown=shown: shown)
+        into = str(tmp_path / f"copy{shown}")
+        assert main(["db", "convert", "--to", "lmdb", "--into", into, "--config", str(config)]) == Exit.OK
+        told = capsys.readouterr().err
+        assert ("[########################################] 100%" in told) is shown
+    assert told.endswith("\r\x1b[K")
+
+
 # --- a running server -------------------------------------------------------------------------------------------------
 
 

@@ -51,6 +51,11 @@ class Exit(IntEnum):
     """The configuration cannot be used."""
 
 
+_MOST_FINDINGS = 1000
+_BAR_COLUMNS = 100
+_BAR_WIDTH = 40
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return the process's exit status."""
     options = _parser().parse_args(arguments)
@@ -146,11 +151,73 @@ def _check_config(options: argparse.Namespace) -> int:
 
 
 def _db_check(options: argparse.Namespace) -> int:
-    raise SystemExit("not here yet")
+    config = _load(options).config
+    from conduit.database.check import check
+    from conduit.database.open import open_read_only
+
+    db = open_read_only(config.database_path, config.database_backend)
+    bar = _Bar()
+    try:
+        findings = check(db, progress=lambda tree, rows: bar.show(f"{rows:>12,} rows read, now {tree}"))
+    finally:
+        bar.end()
+        db.close_now()
+    for finding in findings[:_MOST_FINDINGS]:
+        print(finding)
+    if len(findings) > _MOST_FINDINGS:
+        print(f"... and {len(findings) - _MOST_FINDINGS:,} more")
+    print(f"{config.database_path}: {f'{len(findings):,} findings' if findings else 'everything agrees'}")
+    return Exit.FINDINGS if findings else Exit.OK
 
 
 def _db_convert(options: argparse.Namespace) -> int:
-    raise SystemExit("not here yet")
+    config = _load(options).config
+    from conduit.database.convert import convert
+
+    source, media = config.database_path, config.media_path
+    within = media.resolve().is_relative_to(source.resolve())
+    bar = _Bar()
+    try:
+        done = convert(
+            source,
+            config.database_backend,
+            options.into,
+            options.to,
+            media=media if within else None,
+            progress=bar.advance,
+        )
+    finally:
+        bar.end()
+    print(f"{options.into}: {done.entries:,} entries copied and compared, {done.files:,} media files linked or copied")
+    print(f'To use it, set database_backend = "{options.to}" and database_path = "{options.into.absolute()}"')
+    if not within:
+        print(f'The media stay where they are: media.path = "{media}"')
+    return Exit.OK
+
+
+class _Bar:
+    """A line on the terminal that tells how far a long deed is; elsewhere than on a terminal it is silent."""
+
+    def __init__(self) -> None:
+        self._on_terminal = sys.stderr.isatty()
+        self._shown = False
+
+    def show(self, text: str) -> None:
+        """Replace the line."""
+        if self._on_terminal:
+            self._shown = True
+            print(f"\r\x1b[K{text[:_BAR_COLUMNS]}", end="", file=sys.stderr, flush=True)
+
+    def advance(self, doing: str, done: int, total: int) -> None:
+        """Show that `done` of `total` is done."""
+        part = done / total if total else 1.0
+        filled = int(part * _BAR_WIDTH)
+        self.show(f"{doing:10} [{'#' * filled}{'.' * (_BAR_WIDTH - filled)}] {part:4.0%}  {done:,} of {total:,}")
+
+    def end(self) -> None:
+        """Take the line away."""
+        if self._shown:
+            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
 
 
 def _explain(error: Exception) -> tuple[Exit, str]:

@@ -61,10 +61,13 @@ class LmdbEngine:
         if not read_only:
             # Readers that died with a killed process would keep old pages alive.
             self._env.reader_check()
-        self._databases: dict[str, Any] = {}
-        with self._env.begin(write=not read_only) as transaction:
-            for tree in trees:
-                self._databases[tree] = self._env.open_db(tree.encode(), txn=transaction, create=not read_only)
+        self._databases: dict[str, Any]
+        if read_only:
+            # Each in a transaction of its own: the end of one that only reads would close what it has opened.
+            self._databases = {tree: self._env.open_db(tree.encode(), create=False) for tree in trees}
+        else:
+            with self._env.begin(write=True) as transaction:
+                self._databases = {tree: self._env.open_db(tree.encode(), txn=transaction) for tree in trees}
         self._pair = (Changes(), Changes())
         self._gathered_bytes = 0
         self._paused: dict[str, WeakSet[_Scan]] = {}

@@ -56,6 +56,15 @@ def test_get_absent_key_is_none(engine: Engine) -> None:
         assert engine.get_many("a", [b"never", key]) == [None, None]
 
 
+def test_bounded_scan_of_any_length_sees_every_row(engine: Engine) -> None:
+    """A scan sees every row up to its bound, whatever the bound's length: an engine may borrow its memory."""
+    for length in range(1, 80):
+        prefix = b"p" * length + b"\xff"
+        engine.apply({"a": {prefix + bytes([byte]): b"x" for byte in range(0, 256, 8)}})
+        rows = engine.scan("a", prefix, b"p" * (length - 1) + b"q")
+        assert len(list(rows)) == 32, length
+
+
 def test_get_returns_last_value_put(engine: Engine) -> None:
     """The newest value holds, before and after a sync; an empty value is a value."""
     engine.apply({"a": {b"k": b"1", b"empty": b""}})

@@ -129,3 +129,10 @@ def test_service_manager_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
         server.tell_service_manager("READY=1")
         assert manager.recv(100) == b"READY=1"
+
+
+async def test_directory_is_for_its_owner_alone(tmp_path: Path) -> None:
+    """The signing key, password hashes and all messages are in it."""
+    built = build(settings(tmp_path / "data", "rocksdb"))
+    await built.stop()
+    assert (tmp_path / "data").stat().st_mode & 0o777 == 0o700

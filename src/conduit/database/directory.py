@@ -115,7 +115,8 @@ def require_backend(directory: Path, backend: str) -> bool:
 def require_writable(directory: Path) -> None:
     """Make `directory` if it is missing. Raises `CannotOpen` if it cannot be made or written."""
     try:
-        directory.mkdir(parents=True, exist_ok=True)
+        # For its owner alone: the signing key and all messages are in it.
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         raise CannotOpen(f"{directory} cannot be made: {error.strerror}") from error
     if not os.access(directory, os.W_OK | os.X_OK, effective_ids=os.access in os.supports_effective_ids):

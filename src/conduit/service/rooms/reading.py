@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from conduit.database.cache import CacheSource
+from conduit.database.layouts import PduId
 from conduit.protocol.errors import Forbidden
 from conduit.protocol.filters import RoomEventFilter, select_fields
 from conduit.protocol.ids import EventId, RoomId, UserId
@@ -126,18 +127,25 @@ class Reader:
         `with_current_state` lets events of the room's present state through whether or not the user could see them when they were sent.
         """
         found: list[ClientEvent] = []
-        end = start
+        last: PduId | None = None
+        everything = wanted.everything
         places = cuts.positions(self.source, self.room_id, start, stop, backwards=backwards)
+        more = False
         for place in islice(places, look_at):
             if len(found) == limit:
-                return Page(found, end, True)
+                more = True
+                break
+            last = place
             event = client_events.at(self.source, place)
-            if event is None or not self.passes(event, wanted):
-                pass
-            elif self.shows(event) or (with_current_state and self._is_current(event)):
+            if event is None or not (everything or self.passes(event, wanted)):
+                continue
+            if self.shows(event) or (with_current_state and self._is_current(event)):
                 found.append(event)
-            end = cuts.before(place) if backwards else cuts.after(place)
-        return Page(found, end, next(places, None) is not None)
+        else:
+            more = next(places, None) is not None
+        if last is None:
+            return Page(found, start, more)
+        return Page(found, cuts.before(last) if backwards else cuts.after(last), more)
 
     # --- rendering -------------------------------------------------------------------------------------------------
 

@@ -60,6 +60,7 @@ async def test_several_listeners_serve_the_same(hs: Homeserver, tmp_path: Path) 
     try:
         assert await _get(listening.addresses[0]) == 200
         assert listening.addresses[1] == f"http+unix:{tmp_path / 'socket'}"
+        assert (tmp_path / "socket").stat().st_mode & 0o777 == 0o660
         assert await _get("http://localhost", aiohttp.UnixConnector(str(tmp_path / "socket"))) == 200
         for address in listening.addresses[2:]:
             assert address.startswith("http://[::1]:")

@@ -72,6 +72,7 @@ def test_duration_of_another_form_is_refused(given: object) -> None:
             ["a.example", "ftp://a", "https://", "https://a:x", "https://a/?q"],
         ),
         ("user", ["@admin:example.org"], ["admin", "@admin", "admin:example.org"]),
+        ("mode", ["660", "600"], ["999", "rw-rw----", "0660"]),
         ("log", ["info", "warn,conduit::api=debug", "off,sync=info"], ["loud", "sync=loud", "a b=info"]),
     ],
 )

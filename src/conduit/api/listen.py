@@ -6,6 +6,7 @@ The HTTP itself (parsing, keep-alive, pipelining) is aiohttp's low-level server,
 from __future__ import annotations
 
 import asyncio
+import os
 import ssl
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -139,6 +140,7 @@ async def _open(listening: Listening, listener: Listener) -> None:
             socket: asyncio.AbstractServer = await loop.create_unix_server(
                 listening.http, path, ssl=context, backlog=BACKLOG
             )
+            os.chmod(path, int(listener.mode, 8))
             listening.addresses.append(f"{scheme}+unix:{path}")
         else:
             server = await loop.create_server(

@@ -23,7 +23,7 @@ class Setting:
 
     doc: str
     kind: str = ""
-    """`bytes` also takes `10MB`, `seconds` also `30d`; `ip`, `ranges`, `server`, `url`, `user` and `log` are checked as such."""
+    """`bytes` also takes `10MB`, `seconds` also `30d`; `ip`, `ranges`, `server`, `url`, `user`, `mode` and `log` are checked as such."""
     choices: tuple[str, ...] = ()
     refused_choices: tuple[tuple[str, str], ...] = ()
     """Values that one may expect to work, each with the reason why it does not."""
@@ -63,6 +63,11 @@ class Listener:
     address: str = _setting("Address to listen on.", "127.0.0.1", kind="ip")
     port: int = _setting("Port to listen on; 0 lets the system choose.", 6167, high=65535)
     path: Path | None = _setting("Unix socket to listen on, in place of address and port.", None)
+    mode: str = _setting(
+        "Who may connect to the Unix socket, as the file's mode in octal; the proxy needs to be able to write.",
+        "660",
+        kind="mode",
+    )
     certs: Path | None = _setting("PEM file with the certificate and its chain; with `key` it turns TLS on.", None)
     key: Path | None = _setting("PEM file with the private key.", None)
 
@@ -309,7 +314,9 @@ class Config:
 
     # --- federation
     allow_federation: bool = _setting(
-        "Whether to talk with other servers.", False, inert="federation is not built yet, and the server keeps to itself"
+        "Whether to talk with other servers.",
+        False,
+        inert="federation is not built yet, and the server keeps to itself",
     )
     trusted_servers: tuple[str, ...] = _setting(
         "Servers that are asked for the keys of other servers.", ("matrix.org",), kind="server"

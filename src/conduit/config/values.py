@@ -100,6 +100,12 @@ def _user(text: str) -> str:
         raise Unfit('a user id, as "@admin:example.org"') from None
 
 
+def _mode(text: str) -> str:
+    if not re.fullmatch("[0-7]{3}", text, re.ASCII):
+        raise Unfit('the mode of a file in octal, as "660"')
+    return text
+
+
 def _log(text: str) -> str:
     try:
         LogFilter(text)
@@ -115,6 +121,7 @@ _TEXT_KINDS: dict[str, Callable[[str], str]] = {
     "server": _server,
     "url": _url,
     "user": _user,
+    "mode": _mode,
     "log": _log,
 }
 

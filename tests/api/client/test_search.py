@@ -72,8 +72,8 @@ async def test_search_pages_and_groups(hs: Homeserver) -> None:
         await alice.send(room, f"cheese {n}")
     await bob.send(room, "cheese bob")
     await alice.send(other, "cheese other")
-    wanted = {"order_by": "recent", "filter": {"limit": 2}}
-    grouping = {"groupings": {"group_by": [{"key": "room_id"}, {"key": "sender"}]}}
+    wanted: Json = {"order_by": "recent", "filter": {"limit": 2}}
+    grouping: Json = {"groupings": {"group_by": [{"key": "room_id"}, {"key": "sender"}]}}
     first = await find(alice, "cheese", **wanted, **grouping)
     assert bodies(first) == ["cheese other", "cheese bob"]
     assert first["count"] == 5

@@ -27,7 +27,11 @@ def run(bulk: Bulk) -> None:
                 _write_account(bulk, user_id, password, user_id in admins, services)
                 bulk.count()
     _write_directory(bulk, home)
-    for (room_id, user_id, count, event_type), stored in bulk.rows(trees.roomuserdataid_accountdata):
+    for row, stored in bulk.rows(trees.roomuserdataid_accountdata):
+        room_id, user_id, count, event_type = row
+        if trees.roomusertype_roomuserdataid.get(bulk, (room_id, user_id, event_type)) != row:
+            trees.roomuserdataid_accountdata.delete(bulk, row)  # replaced, and left behind by a crash
+            continue
         trees.accountdata_stream.put(bulk, (user_id, count), (room_id, event_type))
         if event_type == "m.push_rules" and not room_id:
             _note_rules(bulk, user_id, stored.get("content") if isinstance(stored, dict) else None)

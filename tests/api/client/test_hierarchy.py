@@ -8,7 +8,7 @@ from tests.support.client import User
 from tests.support.homeserver import Homeserver
 
 Json = dict[str, Any]
-SPACE = {"creation_content": {"type": "m.space"}}
+SPACE: dict[str, Any] = {"creation_content": {"type": "m.space"}}
 
 
 async def add(user: User, space: str, child: str, **content: Any) -> None:

@@ -226,3 +226,21 @@ async def test_edits_come_bundled(hs: Homeserver) -> None:
     assert await bundled() == first
     await alice.redact(room, target)
     assert await bundled() is None
+
+
+async def test_messages_of_an_erased_user_are_only_for_who_was_there(hs: Homeserver) -> None:
+    """When somebody is gone and erased, newcomers get their messages without content, and do not find them."""
+    alice, bob, carol, dave = [await hs.register(name) for name in ("alice", "bob", "carol", "dave")]
+    room = await alice.create_room(preset="public_chat")
+    await bob.join(room)
+    await carol.join(room)
+    await bob.send(room, "remember me")
+    await dave.join(room)
+    assert bodies(await dave.messages(room, limit=2)) == ["remember me"]
+    auth = {"type": "m.login.password", "identifier": {"type": "m.id.user", "user": "bob"}, "password": bob.password}
+    await bob.post("/account/deactivate", {"auth": auth, "erase": True})
+    assert bodies(await carol.messages(room)) == ["remember me"]
+    page = await dave.messages(room)
+    assert [event["content"] for event in page["chunk"] if event["type"] == "m.room.message"] == [{}]
+    query = {"search_categories": {"room_events": {"search_term": "remember"}}}
+    assert (await dave.post("/search", query))["search_categories"]["room_events"]["count"] == 0

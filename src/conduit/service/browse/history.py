@@ -20,6 +20,7 @@ from conduit.service.rooms import client_events, cuts
 from conduit.service.rooms.client_events import ClientEvent, Recipient
 from conduit.service.rooms.cuts import Cut
 from conduit.service.rooms.reading import STEP, Page, Reader, filtered_state, members_for
+from conduit.service.users import accounts
 
 Json = dict[str, Any]
 
@@ -34,9 +35,15 @@ EVERYTHING: Final = RoomEventFilter()
 
 def open_room(ctx: Context, to: Recipient, room_id: RoomId) -> Reader:
     """Return the user's view of a room. Raises `Forbidden` unless the user is or was in it, or anybody may read it."""
-    reader = Reader(ctx.db, room_id, to, ignored=account_data.ignored_users(ctx.db, to.user_id))
+    reader = view_room(ctx, to, room_id)
     reader.check_access()
     return reader
+
+
+def view_room(ctx: Context, to: Recipient, room_id: RoomId) -> Reader:
+    """Return the user's view of a room, in which there may be nothing to see."""
+    ignored = account_data.ignored_users(ctx.db, to.user_id)
+    return Reader(ctx.db, room_id, to, ignored=ignored, erased=accounts.erased(ctx.db))
 
 
 def parse_filter(text: str | None) -> RoomEventFilter:

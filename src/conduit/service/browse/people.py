@@ -69,11 +69,10 @@ def _candidates(source: CacheSource, wanted: list[str]) -> list[UserId]:
 
 
 def _may_meet(ctx: Context, seeker: UserId, user_id: UserId) -> bool:
-    if user_id == seeker:
-        return True
     if server_name_of(user_id) == ctx.server_name and not accounts.is_active(ctx.db, user_id):
         return False
-    if members.share_room(ctx.db, seeker, user_id):
+    # Everybody shares all their rooms with themselves; they find themselves where others could, too.
+    if user_id != seeker and members.share_room(ctx.db, seeker, user_id):
         return True
     return any(_is_open(ctx.db, room_id) for room_id in members.rooms(ctx.db, user_id))
 

@@ -18,7 +18,6 @@ from conduit.database.layouts import PduId
 from conduit.protocol.errors import BadJson, InvalidParam, MissingParam
 from conduit.protocol.filters import RoomEventFilter, parse_room_event_filter
 from conduit.protocol.ids import RoomId, UserId
-from conduit.service import account_data
 from conduit.service.browse import history
 from conduit.service.context import Context
 from conduit.service.rooms import client_events, members, search_index, state, timeline
@@ -181,9 +180,8 @@ async def search(ctx: Context, to: Recipient, criteria: Criteria, batch: Batch) 
 
 async def _hits(ctx: Context, to: Recipient, criteria: Criteria, words: set[str]) -> list[Hit]:
     """Return every match that the user gets, best first."""
-    ignored = account_data.ignored_users(ctx.db, to.user_id)
     readers = {
-        room_id: Reader(ctx.db, room_id, to, ignored=ignored)
+        room_id: history.view_room(ctx, to, room_id)
         for room_id in _rooms(ctx, to.user_id)
         if criteria.wanted.passes_room(room_id)
     }
@@ -196,7 +194,7 @@ async def _hits(ctx: Context, to: Recipient, criteria: Criteria, words: set[str]
         event = client_events.at(ctx.db, place)
         if event is None or event.type not in criteria.types:
             continue
-        if reader.passes(event, criteria.wanted) and reader.shows(event):
+        if reader.passes(event, criteria.wanted) and reader.shows(event) and not reader.is_withheld(event):
             hits.append(Hit(_rank(ctx, event, words), reader, event))
         if looked_at % STEP == STEP - 1:
             await asyncio.sleep(0)

@@ -44,9 +44,12 @@ PLAIN = Format()
 
 
 class Reader:
-    """One user reading one room, on one device, now. `ignored` are the senders whose messages the user does not want."""
+    """One user reading one room, on one device, now.
 
-    __slots__ = ("_format", "_to", "ignored", "room_id", "source", "user_id", "viewer")
+    `ignored` are the senders whose messages the user does not want; `erased` are those who have gone and left their messages only to who was there.
+    """
+
+    __slots__ = ("_erased", "_format", "_to", "ignored", "room_id", "source", "user_id", "viewer")
 
     def __init__(
         self,
@@ -55,6 +58,7 @@ class Reader:
         to: Recipient,
         *,
         ignored: Collection[str] = (),
+        erased: Collection[str] = (),
         form: Format = PLAIN,
     ) -> None:
         self.source = source
@@ -63,6 +67,7 @@ class Reader:
         self.ignored = ignored
         self.viewer = Viewer(source, room_id, to.user_id)
         self._to = to
+        self._erased = erased
         self._format = form
 
     def check_access(self) -> None:
@@ -86,6 +91,17 @@ class Reader:
         if event.sender in self.ignored and event.state_key is None:
             return False
         return self.viewer.sees(event)
+
+    def is_withheld(self, event: ClientEvent) -> bool:
+        """Tell whether the content of an event is withheld: its sender has been erased, and the user was not there when it was sent."""
+        if event.sender not in self._erased or event.sender == self.user_id:
+            return False
+        after = event.place(self.source).after
+        return after is None or self.viewer.membership_in(after) != "join"
+
+    def _without_erased(self, event: ClientEvent) -> ClientEvent:
+        known = timeline.event(self.source, event.event_id) if self.is_withheld(event) else None
+        return event if known is None else client_events.pruned(event, known)
 
     def _is_current(self, event: ClientEvent) -> bool:
         if event.state_key is None:
@@ -151,6 +167,8 @@ class Reader:
 
     def render(self, event: ClientEvent, relations: bytes | None = None) -> bytes:
         """Return an event as JSON in the form that was asked for."""
+        if event.sender in self._erased:
+            event = self._without_erased(event)
         if self._format is PLAIN:
             return client_events.render(self.source, event, self._to, self.viewer, relations)
         return self._formatted(event, client_events.render(self.source, event, self._to, self.viewer, relations))
@@ -179,7 +197,8 @@ class Reader:
         if self._format.federation:
             known = timeline.event(self.source, event.event_id)
             if known is not None:
-                return known.federation()
+                # As other servers get it, and named: since room version 3 an event does not hold its own id.
+                return known.stored()
         if self._format.fields is None:
             return rendered
         form: Mapping[str, Any] = orjson.loads(rendered)

@@ -22,6 +22,7 @@ from conduit.service.rooms.client_events import ClientEvent, Recipient
 from conduit.service.rooms.cuts import Cut, SyncToken
 from conduit.service.rooms.reading import Reader, filtered_state
 from conduit.service.sync.long_poll import MAX_TIMEOUT_MS
+from conduit.service.users import accounts
 
 Json = dict[str, Any]
 
@@ -33,7 +34,8 @@ _EVERYTHING: Final = RoomEventFilter()
 
 
 def _reader(ctx: Context, to: Recipient, room_id: RoomId) -> Reader:
-    return Reader(ctx.db, room_id, to, ignored=account_data.ignored_users(ctx.db, to.user_id))
+    ignored = account_data.ignored_users(ctx.db, to.user_id)
+    return Reader(ctx.db, room_id, to, ignored=ignored, erased=accounts.erased(ctx.db))
 
 
 def _events(items: dict[str, Any]) -> list[Json]:

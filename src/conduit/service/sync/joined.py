@@ -27,7 +27,7 @@ def section(window: Window, room_id: RoomId, items: Mapping[str, Any], *, is_new
     shown = timeline.read(window, reader, start, cuts.at_count(window.upto), is_joined=True)
     over = states.span(window, reader, shown, known=0 if window.full_state else known, end=end)
     named_by = None
-    has_summary = not over.known or _members_changed(window, over.known, end)
+    has_summary = not over.known or _summary_changed(window, over.known, end)
     if has_summary:
         named_by = heroes(window.db, end, window.user_id)
     events = states.section(window, reader, shown, over, named_by or ())
@@ -36,7 +36,7 @@ def section(window: Window, room_id: RoomId, items: Mapping[str, Any], *, is_new
     if events or not over.known or window.state_after:
         found["state_after" if window.state_after else "state"] = {"events": reader.render_state(events)}
     ephemeral = _ephemeral(window, room_id, is_new=is_new)
-    if ephemeral:
+    if ephemeral or is_new:
         found["ephemeral"] = {"events": event_list(ephemeral)}
     own = account_data.events(window, items, window.room_filter.account_data)
     if own and window.wants(window.room_filter.account_data, room_id):
@@ -49,15 +49,26 @@ def section(window: Window, room_id: RoomId, items: Mapping[str, Any], *, is_new
     return found
 
 
-def _members_changed(window: Window, known: int, end: int) -> bool:
+def _summary_changed(window: Window, known: int, end: int) -> bool:
     if known == end:
         return False
-    added, removed = state.diff(window.db, known, end)
-    keys = short_ids.statekeys_of(window.db, [*added, *removed])
-    return any(event_type in _NAMING for event_type, _ in keys)
+    changed = {key for part in state.diff(window.db, known, end) for key in part}
+    for event_type, key in short_ids.statekeys_of(window.db, list(changed)):
+        if event_type in _NAMING:
+            return True
+        # A new name or picture of a member changes neither the counts nor the heroes.
+        if event_type == MEMBER and _membership(window, known, key) != _membership(window, end, key):
+            return True
+    return False
 
 
-_NAMING = frozenset({"m.room.member", "m.room.name", "m.room.canonical_alias"})
+def _membership(window: Window, number: int, user_id: str) -> str | None:
+    event = state.get(window.db, number, MEMBER, user_id)
+    return None if event is None else event.membership
+
+
+MEMBER = "m.room.member"
+_NAMING = frozenset({"m.room.name", "m.room.canonical_alias"})
 
 
 def _ephemeral(window: Window, room_id: RoomId, *, is_new: bool) -> list[Json]:

@@ -16,6 +16,7 @@ from conduit.service.context import Context
 from conduit.service.rooms.client_events import Recipient
 from conduit.service.rooms.cuts import SyncToken
 from conduit.service.rooms.reading import PLAIN, Format, Reader
+from conduit.service.users import accounts
 
 Json = dict[str, Any]
 
@@ -44,6 +45,7 @@ class Window:
         "ctx",
         "db",
         "device_id",
+        "erased",
         "filter",
         "full_state",
         "ignored",
@@ -74,6 +76,7 @@ class Window:
         self.was_restarted = since is not None and since.start != ctx.db.start_count
         """Whether what is kept in memory only was lost since: nobody has told the client that those who typed do not type any more."""
         self.ignored: Collection[str] = account_data.ignored_users(ctx.db, request.user_id)
+        self.erased: Collection[str] = accounts.erased(ctx.db)
         self._to = Recipient(request.user_id, request.device_id, ctx.clock.now_ms(), with_room=False)
         wanted = request.filter
         plain = wanted.event_fields is None and not wanted.federation_format
@@ -81,7 +84,7 @@ class Window:
 
     def reader(self, room_id: RoomId) -> Reader:
         """Return the user's view of a room."""
-        return Reader(self.db, room_id, self._to, ignored=self.ignored, form=self._form)
+        return Reader(self.db, room_id, self._to, ignored=self.ignored, erased=self.erased, form=self._form)
 
     def wants(self, part: RoomEventFilter, room_id: RoomId) -> bool:
         """Tell whether anything of a room can pass a part of the filter."""

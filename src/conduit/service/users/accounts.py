@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal
 
 from conduit.database import trees
-from conduit.database.cache import CacheSource
+from conduit.database.cache import Cached, CacheSource
 from conduit.database.database import Batch
 from conduit.protocol.errors import UserDeactivated, UserLocked
 from conduit.protocol.ids import ServerName, UserId
@@ -119,6 +119,8 @@ def update(batch: Batch, user_id: UserId, **changes: bool) -> None:
         raise KeyError(user_id)
     _put(batch, user_id, replace(account, **changes))  # type: ignore[arg-type]
     requester.forget_user(batch, user_id)
+    if "erased" in changes:
+        _ERASED.forget(batch, "")
 
 
 def local_users(source: CacheSource, server_name: ServerName) -> Iterator[UserId]:
@@ -141,6 +143,18 @@ def admins(source: CacheSource) -> list[UserId]:
 def with_flag(source: CacheSource, flag: str) -> list[UserId]:
     """Return the accounts whose state has `flag` set, reading all of them: for start-up and administrators."""
     return [UserId(user_id) for user_id, row in trees.account.scan(source) if row.get(flag)]
+
+
+_ERASED: Cached[str, frozenset[UserId]] = Cached(
+    "erased_users",
+    load=lambda source, _: frozenset(with_flag(source, "erased")),
+    weigh=lambda erased: 200 + 150 * len(erased),
+)
+
+
+def erased(source: CacheSource) -> frozenset[UserId]:
+    """Return the users who asked for their messages to be hidden from newcomers; kept in memory."""
+    return _ERASED.get(source, "")
 
 
 # --- the first account -------------------------------------------------------------------------------------------------

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from tests.support.client import segment
 from tests.support.homeserver import Homeserver
 
@@ -38,7 +40,7 @@ async def test_malformed_filters_are_refused(hs: Homeserver) -> None:
     """Every field has its type."""
     alice = await hs.register("alice")
     path = f"/user/{segment(alice.user_id)}/filter"
-    for bad in (
+    malformed: list[dict[str, Any]] = [
         {"room": 1},
         {"room": {"timeline": []}},
         {"room": {"timeline": {"limit": "1"}}},
@@ -51,6 +53,7 @@ async def test_malformed_filters_are_refused(hs: Homeserver) -> None:
         {"event_format": "xml"},
         {"event_fields": [1]},
         {"account_data": {"types": ["x"] * 5000}},
-    ):
+    ]
+    for bad in malformed:
         await alice.post(path, bad, "M_BAD_JSON")
     await alice.post(path, {"x": "y" * 70_000}, "M_TOO_LARGE")

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 from conduit.database.database import Batch
 from conduit.protocol.errors import Forbidden
-from conduit.protocol.ids import UserId, parse_opaque
+from conduit.protocol.ids import DeviceId, UserId, parse_opaque
 from conduit.service.context import Context
-from conduit.service.keys import device_lists
+from conduit.service.keys import device_lists, one_time_keys
 from conduit.service.users import accounts, devices, identifiers, short_lived, tokens, uiaa
 from conduit.service.users.tokens import Issued
 
@@ -134,6 +134,9 @@ def open_session(ctx: Context, batch: Batch, user_id: UserId, client: Client) ->
 
 def end_sessions(batch: Batch, user_id: UserId, device_ids: Iterable[str]) -> None:
     """Delete the devices with all that belongs to them, and tell those who know their keys."""
+    device_ids = list(device_ids)
+    for device_id in device_ids:
+        one_time_keys.delete(batch, user_id, DeviceId(device_id))
     if devices.delete_many(batch, user_id, device_ids):
         device_lists.record_change(batch, user_id)
 

@@ -98,8 +98,8 @@ def query(
             if keys is None:
                 continue
             keys = _visible(keys, shown)
-            if device.get("display_name"):
-                keys["unsigned"] = {"device_display_name": device["display_name"]}
+            name = device.get("display_name")
+            keys["unsigned"] = {"device_display_name": name} if name else {}
             found[device_id] = keys
         if accounts.exists(source, user_id):
             answer["device_keys"][user_id] = found
@@ -117,8 +117,3 @@ def _visible(key: Mapping[str, Any], shown: frozenset[UserId]) -> dict[str, Any]
     if "signatures" in copy:
         copy["signatures"] = {user: own for user, own in copy["signatures"].items() if user in shown}
     return copy
-
-
-def delete(batch: Batch, user_id: UserId, device_id: DeviceId) -> None:
-    """Remove the identity keys of a device that is being deleted."""
-    trees.keyid_key.delete(batch, (user_id, device_id))

@@ -45,7 +45,8 @@ def _is_current(source: CacheSource, user_id: UserId, usage: str, key: Mapping[s
 
 
 def upload(batch: Batch, user_id: UserId, keys: KeySet) -> None:
-    """Publish `keys`. Raises `MissingParam` without any master key, `InvalidSignature`, or `Forbidden` for a key that is a device's id."""
+    """Publish `keys`. Raises `MissingParam` without any master key, `InvalidSignature`, or `Forbidden` for a key that is a device's id
+    or serves another usage: all of them share one name space."""
     if "master" in keys:
         master = keys["master"][0]
     else:
@@ -57,17 +58,22 @@ def upload(batch: Batch, user_id: UserId, keys: KeySet) -> None:
     publics = [public_key for _, public_key in keys.values()]
     if len(set(publics)) != len(publics):
         raise Forbidden("Key ID in use")
-    changed = False
+    changed: set[str] = set()
     for usage, (key, public_key) in keys.items():
         if trees.userdeviceid_metadata.has(batch, (user_id, public_key)):
+            raise Forbidden("Key ID in use")
+        if device_keys.cross_signing_usage(batch, user_id, public_key) not in (None, usage):
             raise Forbidden("Key ID in use")
         if usage != "master" and not signing.verify(key, user_id, f"ed25519:{master_public}", master_public):
             raise InvalidSignature(f"The {usage} key is not signed by the master key")
         if _is_current(batch, user_id, usage, key):
             continue
         device_keys.set_cross_signing_key(batch, user_id, usage, public_key, key)
-        changed = True
-    if changed:
+        changed.add(usage)
+    if changed == {"user_signing"}:
+        # Nobody else is shown this key.
+        device_lists.record_private_change(batch, user_id, user_id)
+    elif changed:
         device_lists.record_change(batch, user_id)
 
 

@@ -490,6 +490,13 @@ highlight_ordinal = Tree(
     ours=True,
     doc="short room, thread or 0, count of an event that highlights for everybody -> how many there are up to it",
 )
+thread_aside = Tree(
+    "thread_aside",
+    key=row(U64, U64),
+    value=NUMBER,
+    ours=True,
+    doc="short room, count of an event that counts in a thread without being a reply in it (an edit, say) -> short event of the root",
+)
 pushrules_own = Tree(
     "pushrules_own", key=one(TEXT), value=EMPTY, ours=True, doc="users whose push rules differ from the predefined ones"
 )

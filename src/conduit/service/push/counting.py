@@ -10,7 +10,7 @@ Source: client-server API, "Receiving notifications", "Marking notifications as 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from conduit.database import trees
@@ -77,19 +77,27 @@ _HIGHLIGHT: Cached[tuple[int, int], int] = Cached("highlight_ordinal", load=_loa
 
 def outcome_for_all(source: CacheSource, event: Event) -> Outcome:
     """Return what the predefined rules say of an event to somebody who is neither its sender nor mentioned in it."""
-    if event.type == "m.room.member":
+    # Push rules match types whatever their case.
+    event_type = event.type.lower()
+    if event_type == "m.room.member":
         return Outcome(False, False)
     content = event.content
-    if content.get("msgtype") == "m.notice":
+    if _is_notice(content):
         return Outcome(False, False)
     if (content.get("m.mentions") or {}) and _mentions_room(source, event):
         return Outcome(True, True)
-    if event.type == "m.room.tombstone" and event.state_key == "":
+    if event_type == "m.room.tombstone" and event.state_key == "":
         return Outcome(True, True)
-    if event.type not in NOTIFYING:
+    if event_type not in NOTIFYING:
         return Outcome(False, False)
-    relation = relations.relation_of(content)
-    return Outcome(relation is None or relation.rel_type != relations.REPLACE, False)
+    # The rule about edits asks for nothing but the type of the relation, whether or not there is an event behind it.
+    relates_to = content.get("m.relates_to")
+    return Outcome(not isinstance(relates_to, dict) or relates_to.get("rel_type") != relations.REPLACE, False)
+
+
+def _is_notice(content: dict[str, Any]) -> bool:
+    msgtype = content.get("msgtype")
+    return isinstance(msgtype, str) and msgtype.lower() == "m.notice"
 
 
 def _mentions_room(source: CacheSource, event: Event) -> bool:
@@ -114,6 +122,8 @@ def count_event(batch: Batch, event: Event, place: PduId, *, server_name: Server
     if is_local and event.state_key is None:
         receipts.mark_sent(batch, place.room, UserId(event.sender), place.live, root or receipts.MAIN)
     key = (place.room, thread)
+    if thread and (everybody.notify or personal) and relations.thread_root(event.content) is None:
+        trees.thread_aside.put(batch, (place.room, place.live), thread)
     if everybody.notify:
         ordinal = _ORDINAL.get(batch, key) + 1
         trees.notify_ordinal.put(batch, (*key, place.live), ordinal)
@@ -137,7 +147,7 @@ def _personal(
     if not own_rules and (mentions is None or not mentions.user_ids):
         return
     local = members.joined_local(source, event.room_id, server_name)
-    if mentions is not None and event.type != "m.room.member" and event.content.get("msgtype") != "m.notice":
+    if mentions is not None and event.type.lower() != "m.room.member" and not _is_notice(event.content):
         for user_id in mentions.user_ids:
             if user_id in local and user_id != event.sender and user_id not in own_rules and not everybody.highlight:
                 yield UserId(user_id), Outcome(True, True)
@@ -187,17 +197,28 @@ def unread(source: CacheSource, room_id: RoomId, user_id: UserId) -> Unread:
     base = max(read, entry.since)
     main = _counts(source, user_id, room, 0, max(base, by_thread.get(receipts.MAIN, 0)))
     found: dict[EventId, Counts] = {}
-    for position, root in threads.of_room(source, room_id):
-        if position.live <= base:
-            break
-        if position.live <= by_thread.get(root, 0):
-            continue
+    for root in _threads_after(source, room_id, room, base, by_thread):
         thread = short_ids.short_event(source, root)
         if thread is not None:
             counts = _counts(source, user_id, room, thread, max(base, by_thread.get(root, 0)))
             if any(counts):
                 found[root] = counts
     return Unread(main, found)
+
+
+def _threads_after(
+    source: CacheSource, room_id: RoomId, room: int, base: int, by_thread: Mapping[str, int]
+) -> Iterable[EventId]:
+    """Return the roots of the threads to which anything was added after the count `base` and after their own receipts."""
+    found: dict[EventId, None] = {}
+    for position, root in threads.of_room(source, room_id):
+        if position.live <= base:
+            break
+        if position.live > by_thread.get(root, 0):
+            found[root] = None
+    for _, thread in trees.thread_aside.scan(source, (room,), after=base):
+        found[short_ids.event_of(source, thread)] = None
+    return found
 
 
 def _counts(source: CacheSource, user_id: UserId, room: int, thread: int, read: int) -> Counts:

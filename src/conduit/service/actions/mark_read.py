@@ -22,8 +22,8 @@ def check_thread(ctx: Context, event: Event, thread: str) -> None:
     if not thread:
         raise InvalidParam("thread_id field must be a non-empty string")
     root = threads.root_of(ctx.db, event)
-    belongs = root is None if thread == receipts.MAIN else thread in (root, event.event_id)
     # A root is part of both: of its thread and of the main timeline.
+    belongs = root is None if thread == receipts.MAIN else thread == (root or event.event_id)
     if not belongs:
         raise InvalidParam("event_id is not related to the given thread_id")
 

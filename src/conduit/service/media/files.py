@@ -47,6 +47,8 @@ class MediaFiles:
         self._length = length
         self._depth = depth
         self._locks = KeyedLock()
+        self._under_way: set[Path] = set()
+        """Uploads that have not become files yet; a sweep leaves them alone."""
         self.making = KeyedLock()
         """Held while a thumbnail is made, by (server, media id, key): those who ask meanwhile find it made."""
         self.thumbnailer = Thumbnailer()
@@ -68,7 +70,8 @@ class MediaFiles:
 
         Raises `TooLarge` beyond `limit` bytes; then, and when `pieces` fails, nothing is left.
         """
-        incoming = self._new_incoming()
+        incoming = self.root / _INCOMING / random_text(24)
+        self._under_way.add(incoming)
         digest, size, gathered = sha256(), 0, bytearray()
         try:
             async for piece in pieces:
@@ -78,16 +81,18 @@ class MediaFiles:
                 digest.update(piece)
                 gathered += piece
                 if len(gathered) >= _GATHER:
-                    await self.in_thread(partial(_append, incoming, bytes(gathered)))
+                    await self._to_the_end(partial(_append, incoming, bytes(gathered), self.root))
                     gathered.clear()
             # Held until the row is there: otherwise a deletion of another item with these bytes could come in between.
             async with self._locks(digest.digest()):
                 target = self.path_of(digest.digest())
-                await self.in_thread(partial(_finish, incoming, bytes(gathered), target, self.root))
+                await self._to_the_end(partial(_finish, incoming, bytes(gathered), target, self.root))
+                self._under_way.discard(incoming)
                 yield Stored(digest.digest(), size)
         finally:
-            if size > _GATHER:
-                await asyncio.shield(self.in_thread(partial(_remove, incoming)))
+            if incoming in self._under_way:
+                self._under_way.discard(incoming)
+                await self._to_the_end(partial(_remove, incoming))
 
     @contextlib.asynccontextmanager
     async def storing_bytes(self, data: bytes) -> AsyncIterator[Stored]:
@@ -108,10 +113,7 @@ class MediaFiles:
             return True
 
     async def sweep(self, is_known: Callable[[bytes], bool]) -> int:
-        """Remove interrupted uploads, and files of which `is_known` says that no row names them; return how many files.
-
-        To be called before uploads are taken, since it takes those under way for interrupted ones.
-        """
+        """Remove interrupted uploads, and files of which `is_known` says that no row names them; return how many files."""
         await self.in_thread(self._clear_incoming)
         removed = 0
         for index, digest in enumerate(await self.in_thread(lambda: list(self._digests()))):
@@ -125,18 +127,26 @@ class MediaFiles:
         """Run blocking work on media in one of the threads."""
         return await asyncio.get_running_loop().run_in_executor(self._threads, work)
 
+    async def _to_the_end(self, work: Callable[[], None]) -> None:
+        """Run work in a thread; when cancelled, wait for it all the same: what follows relies on nobody writing any more."""
+        running = asyncio.ensure_future(self.in_thread(work))
+        try:
+            await asyncio.shield(running)
+        except asyncio.CancelledError:
+            await asyncio.wait((running,))
+            running.exception()
+            raise
+
     def close(self) -> None:
         """Wait for the disk work under way and end the helper process."""
         self.thumbnailer.close()
         self._threads.shutdown()
 
-    def _new_incoming(self) -> Path:
-        return self.root / _INCOMING / random_text(24)
-
     def _clear_incoming(self) -> None:
         with contextlib.suppress(FileNotFoundError):
             for path in (self.root / _INCOMING).iterdir():
-                path.unlink()
+                if path not in self._under_way:
+                    path.unlink()
 
     def _digests(self) -> Iterator[bytes]:
         if not self.root.is_dir():
@@ -156,8 +166,11 @@ async def _once(data: bytes) -> AsyncIterator[bytes]:
     yield data
 
 
-def _append(path: Path, data: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
+def _append(path: Path, data: bytes, root: Path) -> None:
+    if not root.is_dir():
+        root.mkdir(parents=True, exist_ok=True)
+        _sync_folder(root.parent)
+    path.parent.mkdir(exist_ok=True)
     with path.open("ab") as file:
         file.write(data)
 
@@ -167,7 +180,7 @@ def _finish(incoming: Path, rest: bytes, target: Path, root: Path) -> None:
         # The same bytes, synced before their rename; whether the rename itself is on disk, the syncs below see to.
         _remove(incoming)
     else:
-        _append(incoming, rest)
+        _append(incoming, rest, root)
         with incoming.open("rb") as file:
             os.fsync(file.fileno())
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -150,7 +150,7 @@ async def thumbnail(
     kind = meta.content_type.partition(";")[0].strip().lower()
     if size is None and not animated and kind in ("image/gif", "image/webp", "image/png", "image/apng"):
         # The original might move, and a still picture was asked for.
-        size = Size(*thumbnails.SIZES[-1], crop=method == "crop", animated=False)
+        size = Size(thumbnails.AS_LARGE, thumbnails.AS_LARGE, crop=False, animated=False)
     if size is None:
         return _original(ctx, meta, kind)
     async with ctx.media_files.making((server, media_id, size.key())):

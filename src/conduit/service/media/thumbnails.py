@@ -29,6 +29,9 @@ IDLE_SECONDS = 60.0
 SIZES = ((32, 32), (96, 96), (320, 240), (640, 480), (800, 600))
 """The sizes that are made; a request is answered with the least one that is no smaller."""
 
+AS_LARGE = 1 << 15
+"""A frame around pictures of any size: what is made for it is the original, or its first frame where that moves."""
+
 _CROP = 1 << 31
 _ANIMATED = 1 << 30
 

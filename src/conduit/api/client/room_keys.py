@@ -123,7 +123,8 @@ async def get_session_key(ctx: Context, req: Request) -> Json:
     found = backups.keys(ctx.db, req.user_id, _version(req), room_id, session_id)
     if not found:
         raise NotFound("No key of this session is stored")
-    return found[room_id or ""][session_id or ""]
+    key: Json = found[room_id or ""][session_id or ""]
+    return key
 
 
 @routes.delete(

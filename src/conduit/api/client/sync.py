@@ -6,7 +6,7 @@ from functools import lru_cache
 
 import orjson
 
-from conduit.api.request import Json, Request
+from conduit.api.request import Json, Query, Request
 from conduit.api.web import Auth, Limit, Routes
 from conduit.protocol.errors import InvalidParam, NotJson
 from conduit.protocol.filters import EVERYTHING, Filter, parse_filter
@@ -15,7 +15,7 @@ from conduit.service.context import Context
 from conduit.service.presence import STATES
 from conduit.service.rooms import cuts
 from conduit.service.sync.long_poll import MAX_TIMEOUT_MS, sync
-from conduit.service.sync.window import SyncRequest
+from conduit.service.sync.window import StateName, SyncRequest
 from conduit.service.users import filters
 
 routes = Routes()
@@ -35,11 +35,18 @@ async def get_sync(ctx: Context, req: Request) -> Json:
         since=cuts.parse_sync(since) if since else None,
         filter=_filter(ctx, req, query.text("filter")),
         full_state=query.flag("full_state"),
-        state_after=query.flag("use_state_after"),
+        state_name=_state_name(req.query),
         timeout_ms=query.number("timeout", 0, high=MAX_TIMEOUT_MS),
         set_presence=set_presence,
     )
     return await sync(ctx, request)
+
+
+def _state_name(query: Query) -> StateName:
+    # The second spelling is from before it was in the specification (MSC4222); matrix-js-sdk knows no other.
+    if query.flag("use_state_after"):
+        return "state_after"
+    return "org.matrix.msc4222.state_after" if query.flag("org.matrix.msc4222.use_state_after") else "state"
 
 
 def _filter(ctx: Context, req: Request, text: str | None) -> Filter:

@@ -34,7 +34,7 @@ def section(window: Window, room_id: RoomId, items: Mapping[str, Any], *, is_new
     found = timeline.section(reader, shown)
     news = bool(shown.events or shown.limited or events or is_new or window.full_state or has_summary)
     if events or not over.known or window.state_after:
-        found["state_after" if window.state_after else "state"] = {"events": reader.render_state(events)}
+        found[window.state_name] = {"events": reader.render_state(events)}
     ephemeral = _ephemeral(window, room_id, is_new=is_new)
     if ephemeral or is_new:
         found["ephemeral"] = {"events": event_list(ephemeral)}

@@ -23,11 +23,10 @@ def section(window: Window, room_id: RoomId, items: Mapping[str, Any], *, was_in
     reader = window.reader(room_id)
     leave = _own_membership(window, room_id)
     position = None if leave is None else leave.place(window.db).position
-    name = "state_after" if window.state_after else "state"
     if leave is None or position is None or position.live > window.upto:
         # An invite from elsewhere that came to nothing: nothing is known of the room.
         begin = cuts.at_count(window.since)
-        return {**timeline.section(reader, Slice([], False, begin)), name: {"events": []}}
+        return {**timeline.section(reader, Slice([], False, begin)), window.state_name: {"events": []}}
     place = leave.place(window.db)
     before = state.get(window.db, place.before, "m.room.member", window.user_id) if place.before else None
     if before is not None and before.membership == "join":
@@ -42,7 +41,7 @@ def section(window: Window, room_id: RoomId, items: Mapping[str, Any], *, was_in
         shown = Slice([leave] if wanted else [], False, cuts.before(position))
         events = []
     found = timeline.section(reader, shown)
-    found[name] = {"events": reader.render_state(events)}
+    found[window.state_name] = {"events": reader.render_state(events)}
     own = account_data.events(window, items, window.room_filter.account_data)
     if own and window.wants(window.room_filter.account_data, room_id):
         found["account_data"] = {"events": event_list(own)}

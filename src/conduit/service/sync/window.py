@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import orjson
 
@@ -19,6 +19,7 @@ from conduit.service.rooms.reading import PLAIN, Format, Reader
 from conduit.service.users import accounts
 
 Json = dict[str, Any]
+StateName = Literal["state", "state_after", "org.matrix.msc4222.state_after"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +31,8 @@ class SyncRequest:
     since: SyncToken | None
     filter: Filter
     full_state: bool = False
-    state_after: bool = False
-    """Whether the state is wanted as it is at the end of the timelines, and not at their start."""
+    state_name: StateName = "state"
+    """Under which name the state of each room is wanted: any but "state" is that at the end of the timelines, and not at their start."""
     timeout_ms: int = 0
     set_presence: str = "online"
 
@@ -54,6 +55,7 @@ class Window:
         "since",
         "since_devices",
         "state_after",
+        "state_name",
         "upto",
         "user_id",
         "was_restarted",
@@ -68,7 +70,8 @@ class Window:
         self.filter = request.filter
         self.room_filter: RoomFilter = request.filter.room
         self.full_state = request.full_state
-        self.state_after = request.state_after
+        self.state_name = request.state_name
+        self.state_after = request.state_name != "state"
         self.initial = since is None
         self.since = 0 if since is None else since.at
         self.since_devices = 0 if since is None else since.devices

@@ -40,3 +40,23 @@ async def test_room_initial_sync_follows_who_may_look(hs: Homeserver) -> None:
     bodies = [event["content"].get("body") for event in body["messages"]["chunk"]]
     assert "shown" in bodies
     assert "hidden" not in bodies
+
+
+async def test_initial_syncs_have_presence_and_receipts(hs: Homeserver) -> None:
+    """The caller is there; room mates and their receipts are shown, until one has left."""
+    alice, bob = await hs.register("alice"), await hs.register("bob")
+    own = (await bob.get("/initialSync"))["presence"]
+    assert [event["content"]["user_id"] for event in own] == [bob.user_id]
+    assert {"presence", "last_active_ago"} <= own[0]["content"].keys()
+    room = await alice.create_room(preset="public_chat")
+    await bob.join(room)
+    sent = await alice.send(room, "hello")
+    await alice.post(f"/rooms/{room}/receipt/m.read/{sent}", {})
+    for body in (await bob.get("/initialSync"), await bob.get(f"/rooms/{room}/initialSync")):
+        assert {event["content"]["user_id"] for event in body["presence"]} == {alice.user_id, bob.user_id}
+        (receipt,) = body["receipts"]
+        assert receipt["room_id"] == room
+        assert alice.user_id in receipt["content"][sent]["m.read"]
+    await bob.leave(room)
+    body = await bob.get(f"/rooms/{room}/initialSync")
+    assert (body["membership"], body["presence"], body["receipts"]) == ("leave", [], [])

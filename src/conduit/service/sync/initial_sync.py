@@ -1,14 +1,13 @@
-"""The older way of learning what there is: `/initialSync` for all rooms or one, and `/events` to go on from there.
+"""The older way of learning what there is: `/initialSync` for all rooms or one. `event_stream` goes on from there.
 
 Deprecated by the specification, kept for previews of rooms and for old clients; built from the same parts as /sync.
 
-Source: client-server API, GET /initialSync, GET /rooms/{roomId}/initialSync, GET /events.
+Source: client-server API, GET /initialSync, GET /rooms/{roomId}/initialSync.
 """
 
 from __future__ import annotations
 
 import asyncio
-import heapq
 from typing import Any, Final
 
 import orjson
@@ -17,18 +16,17 @@ from conduit.protocol.filters import RoomEventFilter
 from conduit.protocol.ids import RoomId
 from conduit.service import account_data
 from conduit.service.context import Context
-from conduit.service.rooms import client_events, cuts, directory, members, state
-from conduit.service.rooms.client_events import ClientEvent, Recipient
-from conduit.service.rooms.cuts import Cut, SyncToken
+from conduit.service.rooms import client_events, cuts, directory, members, state, visibility
+from conduit.service.rooms.client_events import Recipient
+from conduit.service.rooms.cuts import SyncToken
 from conduit.service.rooms.reading import Reader, filtered_state
-from conduit.service.sync.long_poll import MAX_TIMEOUT_MS
+from conduit.service.sync import old_forms
 from conduit.service.users import accounts
 
 Json = dict[str, Any]
 
 DEFAULT_LIMIT: Final = 10
 MAX_LIMIT: Final = 100
-MAX_EVENTS: Final = 100
 
 _EVERYTHING: Final = RoomEventFilter()
 
@@ -38,15 +36,19 @@ def _reader(ctx: Context, to: Recipient, room_id: RoomId) -> Reader:
     return Reader(ctx.db, room_id, to, ignored=ignored, erased=accounts.erased(ctx.db))
 
 
-def _events(items: dict[str, Any]) -> list[Json]:
-    return [{"type": event_type, "content": content} for event_type, content in items.items()]
-
-
 def room_initial_sync(ctx: Context, to: Recipient, room_id: RoomId, limit: int) -> Json:
     """Return one room as the user may see it: its state, the newest events. Raises `Forbidden` for who may not look at it."""
     reader = _reader(ctx, to, room_id)
     reader.check_access()
-    return _room(ctx, reader, limit)
+    room = _room(ctx, reader, limit)
+    # Who has left learns nothing of what goes on there now.
+    membership = reader.viewer.membership
+    is_open = membership == "join" or (
+        membership not in ("leave", "ban") and visibility.is_world_readable(ctx.db, room_id)
+    )
+    room["presence"] = old_forms.presence_of(ctx, members.joined(ctx.db, room_id)) if is_open else []
+    room["receipts"] = old_forms.receipts_in(ctx, room_id, to.user_id) if is_open else []
+    return room
 
 
 def _room(ctx: Context, reader: Reader, limit: int) -> Json:
@@ -62,7 +64,7 @@ def _room(ctx: Context, reader: Reader, limit: int) -> Json:
         },
         "state": reader.render_state(filtered_state(reader, number, _EVERYTHING, ())),
         "visibility": "public" if directory.is_public(ctx.db, reader.room_id) else "private",
-        "account_data": _events(account_data.all_of(ctx.db, reader.user_id, reader.room_id)),
+        "account_data": old_forms.items(account_data.all_of(ctx.db, reader.user_id, reader.room_id)),
     }
     if reader.viewer.membership in ("invite", "join", "leave", "ban"):
         room["membership"] = reader.viewer.membership
@@ -70,7 +72,10 @@ def _room(ctx: Context, reader: Reader, limit: int) -> Json:
 
 
 async def initial_sync(ctx: Context, to: Recipient, limit: int, *, archived: bool) -> Json:
-    """Return all rooms of the user, invites among them, with presence and account data."""
+    """Return all rooms of the user, invites among them, with presence, receipts and account data."""
+    # Who asks is there: their own presence is part of the answer.
+    ctx.presence.sync_begins(to.user_id, "online")
+    ctx.presence.sync_ends(to.user_id, "online")
     token = SyncToken(ctx.db.current_count(), ctx.db.start_count, ctx.db.current_count()).token()
     rooms: list[Json] = []
     wanted = ("join", "leave", "ban") if archived else ("join",)
@@ -83,12 +88,14 @@ async def initial_sync(ctx: Context, to: Recipient, limit: int, *, archived: boo
     rooms += [_invite(ctx, to, room_id) for room_id in members.rooms(ctx.db, to.user_id, "invite")]
     seen = ctx.presence.changes(0, ctx.db.current_count())
     presence = [
-        {"type": "m.presence", "sender": user_id, "content": content}
+        old_forms.presence(user_id, content)
         for user_id, content in seen.items()
         if user_id == to.user_id or members.share_room(ctx.db, to.user_id, user_id)
     ]
-    own = _events(account_data.all_of(ctx.db, to.user_id, ""))
-    return {"end": token, "rooms": rooms, "presence": presence, "account_data": own}
+    joined = list(members.rooms(ctx.db, to.user_id))
+    receipts = [event for room_id in joined for event in old_forms.receipts_in(ctx, room_id, to.user_id)]
+    own = old_forms.items(account_data.all_of(ctx.db, to.user_id, ""))
+    return {"end": token, "rooms": rooms, "presence": presence, "receipts": receipts, "account_data": own}
 
 
 def _invite(ctx: Context, to: Recipient, room_id: RoomId) -> Json:
@@ -98,44 +105,3 @@ def _invite(ctx: Context, to: Recipient, room_id: RoomId) -> Json:
     if event is not None:
         room["invite"] = orjson.Fragment(client_events.with_room(event))
     return room
-
-
-async def events(ctx: Context, to: Recipient, start: str | None, timeout_ms: int, room_id: RoomId | None) -> Json:
-    """Return the events that came after a token, waiting for one if there is none: of the user's rooms, or of one room that may be a stranger's.
-
-    Raises `InvalidParam` for a bad token, `Forbidden` for a room that the user may not look at.
-    """
-    now = ctx.db.current_count()
-    since = cuts.at_count(now) if start is None else cuts.parse(start)
-    deadline = ctx.clock.monotonic() + min(timeout_ms, MAX_TIMEOUT_MS) / 1000
-    keys = [("user", to.user_id), *([("room", room_id)] if room_id is not None else [])]
-    with ctx.db.watch.register(keys) as waiter:
-        while True:
-            upto = cuts.at_count(ctx.db.current_count())
-            found, end = _between(ctx, to, since, upto, room_id)
-            left = deadline - ctx.clock.monotonic()
-            if found or timeout_ms <= 0 or left <= 0 or not await waiter.wait(left):
-                chunk = orjson.Fragment(b"[" + b",".join(found) + b"]")
-                return {"start": start if start is not None else since.token(), "end": end.token(), "chunk": chunk}
-
-
-def _between(ctx: Context, to: Recipient, since: Cut, upto: Cut, room_id: RoomId | None) -> tuple[list[bytes], Cut]:
-    """Return the oldest events between two cuts, rendered, and the cut up to which that is all of them."""
-    rooms = members.rooms(ctx.db, to.user_id) if room_id is None else [room_id]
-    merged: list[tuple[tuple[int, int], Reader, ClientEvent]] = []
-    for one in rooms:
-        if ctx.db.watch.last(("room", one)) <= since.live:
-            continue
-        reader = _reader(ctx, to, one)
-        if room_id is not None:
-            reader.check_access()
-        page = reader.page(since, min(upto, reader.newest()), MAX_EVENTS, _EVERYTHING, backwards=False)
-        for event in page.events:
-            position = event.place(ctx.db).position
-            merged.append(((0, 0) if position is None else position.order(), reader, event))
-        if page.more:
-            upto = min(upto, page.end)
-    oldest = heapq.nsmallest(MAX_EVENTS, (one for one in merged if one[0] <= upto), key=lambda one: one[0])
-    if len(oldest) == MAX_EVENTS:
-        upto = min(upto, Cut(*oldest[-1][0]))
-    return [reader.render(event) for _, reader, event in oldest], upto

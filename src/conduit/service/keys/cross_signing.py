@@ -45,8 +45,11 @@ def _is_current(source: CacheSource, user_id: UserId, usage: str, key: Mapping[s
 
 
 def upload(batch: Batch, user_id: UserId, keys: KeySet) -> None:
-    """Publish `keys`. Raises `MissingParam` without any master key, `InvalidSignature`, or `Forbidden` for a key that is a device's id
-    or serves another usage: all of them share one name space."""
+    """Publish `keys`.
+
+    Raises `MissingParam` without any master key, `InvalidSignature`, or `Forbidden` for a key that is a device's id or serves another usage: all of
+    them share one name space.
+    """
     if "master" in keys:
         master = keys["master"][0]
     else:

@@ -35,6 +35,7 @@ MODULES = (
     "client.presence",
     "client.profile",
     "client.public_rooms",
+    "client.pushers",
     "client.pushrules",
     "client.receipts",
     "client.refresh",

@@ -88,6 +88,15 @@ async def test_query_of_unknown_users_and_devices_leaves_them_out(hs: Homeserver
     assert list(found["failures"]) == ["away.example"]
 
 
+async def test_query_adds_unsigned_to_every_device(hs: Homeserver) -> None:
+    """To a device without a name, too, and to keys whose names should, but need not, end in the device's id."""
+    alice = await person(hs)
+    keys = {**device_keys(alice), "keys": {"ed25519:test": "x"}}
+    await alice.post("/keys/upload", {"device_keys": keys})
+    found = await alice.post("/keys/query", {"device_keys": {alice.user_id: []}})
+    assert found["device_keys"][alice.user_id][alice.device_id] == {**keys, "unsigned": {}}
+
+
 @pytest.mark.parametrize(
     "change",
     [
@@ -95,7 +104,8 @@ async def test_query_of_unknown_users_and_devices_leaves_them_out(hs: Homeserver
         {"device_id": "OTHER"},
         {"algorithms": "m.olm"},
         {"keys": {"ed25519": "x"}},
-        {"keys": {"ed25519:OTHER": "x"}},
+        {"keys": {"ed25519:": "x"}},
+        {"keys": {":OTHER": "x"}},
         {"keys": []},
         {"signatures": None},
         {"signatures": {"@alice:localhost": "x"}},
@@ -201,6 +211,22 @@ async def test_cross_signing_keys_are_taken_once_and_replaced_only_with_the_pass
     assert "user_signing_keys" not in found
     own = await alice.post("/keys/query", {"device_keys": {alice.user_id: []}})
     assert list(own["user_signing_keys"][alice.user_id]["keys"]) == [second.user_signing.key_id]
+
+
+async def test_user_signing_key_is_news_for_its_owner_only(hs: Homeserver) -> None:
+    """Nobody else is shown the key, so that nobody else need fetch keys anew; the old path without a version works, too."""
+    alice, bob = await people(hs, "alice", "bob")
+    room_id = await alice.create_room(preset="public_chat")
+    await bob.join(room_id)
+    first, second = CrossSigner(alice, 10).body(), CrossSigner(alice, 10)
+    key = first.pop("user_signing_key")
+    await alice.post("/_matrix/client/unstable/keys/device_signing/upload", first)
+    marks = {user: (await user.sync())["next_batch"] for user in (alice, bob)}
+    await alice.post("/keys/device_signing/upload", {"user_signing_key": key, "auth": password(alice)})
+    assert (await alice.sync(marks[alice]))["device_lists"]["changed"] == [alice.user_id]
+    assert "device_lists" not in await bob.sync(marks[bob])
+    found = await alice.post("/keys/query", {"device_keys": {alice.user_id: []}})
+    assert list(found["user_signing_keys"][alice.user_id]["keys"]) == [second.user_signing.key_id]
 
 
 async def test_cross_signing_keys_must_be_signed_by_the_master_key(hs: Homeserver) -> None:

@@ -20,6 +20,7 @@ async def test_rules_are_read_changed_and_removed(hs: Homeserver) -> None:
     assert await alice.get(path) == expected
     assert (await alice.get("/pushrules/"))["global"]["content"] == [expected]
     assert (await alice.get("/pushrules/global/"))["content"] == [expected]
+    assert await alice.get("/pushrules/global/content/") == [expected]
     changed = await alice.sync(since)
     assert [event["type"] for event in changed["account_data"]["events"]] == ["m.push_rules"]
     await alice.put(f"{path}/enabled", {"enabled": False})
@@ -30,6 +31,7 @@ async def test_rules_are_read_changed_and_removed(hs: Homeserver) -> None:
     await alice.delete(path, expect="M_NOT_FOUND")
     await alice.delete("/pushrules/global/override/.m.rule.master", expect="M_INVALID_PARAM")
     await alice.get("/pushrules/global/nonsense/x", expect="M_INVALID_PARAM")
+    await alice.get("/pushrules/global/nonsense/", expect="M_INVALID_PARAM")
 
 
 async def room_of_two(hs: Homeserver) -> tuple[User, User, str]:

@@ -28,6 +28,21 @@ async def test_send_twice_with_one_transaction_sends_once(hs: Homeserver) -> Non
     assert count_of(hs, room_id) == before
 
 
+async def test_send_without_a_transaction_sends_every_time(hs: Homeserver) -> None:
+    """The older form has the same rules for what is sent and by whom."""
+    alice, bob = await people(hs, "alice", "bob")
+    room_id = await alice.create_room()
+    path, body = f"/rooms/{room_id}/send/m.room.message", {"body": "x", "msgtype": "m.text"}
+    one, two = [(await alice.post(path, body))["event_id"] for _ in range(2)]
+    assert one != two
+    before = count_of(hs, room_id)
+    await alice.post(path, {"body": 1.5}, "M_BAD_JSON")
+    await alice.post(path, {"body": 2**53}, "M_BAD_JSON")
+    await alice.post(path, {"body": "x" * 70_000}, "M_TOO_LARGE")
+    await bob.post(path, body, "M_FORBIDDEN")
+    assert count_of(hs, room_id) == before
+
+
 async def test_send_at_once_with_one_transaction_sends_once(hs: Homeserver) -> None:
     """Requests that overlap are the same request too."""
     alice = await person(hs)

@@ -27,6 +27,23 @@ async def test_only_people_one_could_meet_are_found(hs: Homeserver) -> None:
     assert await found(alice, "bob") == [carol.user_id]
 
 
+async def test_people_find_themselves_where_others_could(hs: Homeserver) -> None:
+    """That is in a room open to all, and not in one with others only."""
+    alice, bob = await hs.register("alice"), await hs.register("bob")
+    room_id = await alice.create_room(preset="private_chat", invite=[bob.user_id])
+    await bob.join(room_id)
+    assert await found(bob, "bob") == []
+    assert await found(alice, "bob") == [bob.user_id]
+    for event_type, shown, hidden in (
+        ("m.room.join_rules", {"join_rule": "public"}, {"join_rule": "invite"}),
+        ("m.room.history_visibility", {"history_visibility": "world_readable"}, {"history_visibility": "shared"}),
+    ):
+        await alice.set_state(room_id, event_type, shown)
+        assert await found(bob, "bob") == [bob.user_id]
+        await alice.set_state(room_id, event_type, hidden)
+        assert await found(bob, "bob") == []
+
+
 async def test_display_names_and_ids_are_searched_without_case(hs: Homeserver) -> None:
     """A user is found by the beginning of any word of the display name or of the id."""
     alice, bob = await hs.register("alice"), await hs.register("bob")

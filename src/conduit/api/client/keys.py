@@ -79,7 +79,13 @@ async def get_key_changes(ctx: Context, req: Request) -> Json:
     return key_changes.key_changes(ctx, req.user_id, req.query.required("from"), req.query.required("to"))
 
 
-@routes.post("/_matrix/client/v3/keys/device_signing/upload", auth=Auth.USER, limit=Limit.CHATTY)
+# The unstable paths are those from before cross-signing was specified, which clients still call.
+@routes.post(
+    "/_matrix/client/v3/keys/device_signing/upload",
+    "/_matrix/client/unstable/keys/device_signing/upload",
+    auth=Auth.USER,
+    limit=Limit.CHATTY,
+)
 async def upload_cross_signing_keys(ctx: Context, req: Request) -> Json:
     """Publish cross-signing keys; replacing any takes authentication. POST /keys/device_signing/upload."""
     keys = cross_signing.parse(req.json(), req.user_id)
@@ -91,7 +97,12 @@ async def upload_cross_signing_keys(ctx: Context, req: Request) -> Json:
     return {}
 
 
-@routes.post("/_matrix/client/v3/keys/signatures/upload", auth=Auth.USER, limit=Limit.CHATTY)
+@routes.post(
+    "/_matrix/client/v3/keys/signatures/upload",
+    "/_matrix/client/unstable/keys/signatures/upload",
+    auth=Auth.USER,
+    limit=Limit.CHATTY,
+)
 async def upload_signatures(ctx: Context, req: Request) -> Json:
     """Publish signatures on keys; what cannot be taken stands in `failures`. POST /keys/signatures/upload."""
     with ctx.db.batch() as batch:

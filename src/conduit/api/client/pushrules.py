@@ -26,6 +26,12 @@ async def get_global(ctx: Context, req: Request) -> Reply:
     return Reply(rules.ruleset(ctx.db, req.user_id).rules)
 
 
+@routes.get("/_matrix/client/v3/pushrules/global/{kind}/")
+async def get_kind(ctx: Context, req: Request) -> Reply:
+    """Return the rules of one kind, in their order: a part of what `get_global` returns, which Synapse serves too."""
+    return Reply(rules.ruleset(ctx.db, req.user_id).of_kind(req.params["kind"]))
+
+
 @routes.get(_RULE)
 async def get_rule(ctx: Context, req: Request) -> Reply:
     """Return one rule. GET /pushrules/global/{kind}/{ruleId}."""

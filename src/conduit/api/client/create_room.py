@@ -22,7 +22,9 @@ async def post_create_room(ctx: Context, req: Request) -> Json:
     """Create a room. <https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3createroom>."""
     require_unsuspended(req)
     wish = _parse(req.json(), ctx.server_name)
-    return {"room_id": create_room(ctx, req.user_id, wish)}
+    room_id = create_room(ctx, req.user_id, wish)
+    ctx.presence.active(req.user_id)
+    return {"room_id": room_id}
 
 
 def _parse(body: Json, server_name: ServerName) -> Wish:

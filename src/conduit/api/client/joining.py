@@ -48,6 +48,7 @@ async def _join(ctx: Context, req: Request, room_id: RoomId) -> Json:
     extra = {name: value for name, value in body.items() if name not in ("reason", "third_party_signed")}
     assert req.requester is not None
     await join(ctx, req.user_id, room_id, is_guest=req.requester.is_guest, reason=reason, extra=extra)
+    ctx.presence.active(req.user_id)
     return {"room_id": room_id}
 
 

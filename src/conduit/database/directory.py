@@ -123,6 +123,23 @@ def require_writable(directory: Path) -> None:
         raise CannotOpen(f"{directory} cannot be written: it is read-only, or belongs to somebody else")
 
 
+def sync_names(directory: Path) -> None:
+    """Put the names of the database's files on disk, and the directory's own name: syncing a file covers what it holds, not that it can be found."""
+    _sync_folder(directory)
+    _sync_folder(directory.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    try:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except PermissionError:
+        return  # somebody else's, who has made the names in it
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def read_globals(directory: Path, backend: str) -> Mapping[bytes, bytes]:
     """Return the tree `global` of the database in `directory` without changing anything there. Raises `Damaged`."""
     return _lmdb_globals(directory) if backend == "lmdb" else _rocksdb_globals(directory)
@@ -131,7 +148,9 @@ def read_globals(directory: Path, backend: str) -> Mapping[bytes, bytes]:
 def _rocksdb_globals(directory: Path) -> dict[bytes, bytes]:
     from rocksdict import AccessType, Options, Rdict
 
-    with tempfile.TemporaryDirectory() as logs:
+    from conduit.database.rocksdb import no_new_config
+
+    with tempfile.TemporaryDirectory() as logs, no_new_config(directory):
         options = Options(raw_mode=True)
         # Its diary would otherwise be turned over in the directory itself.
         options.set_db_log_dir(logs)

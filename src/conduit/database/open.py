@@ -14,6 +14,7 @@ from conduit.database.directory import (
     require_writable,
     rocksdb_error,
     rocksdb_lock,
+    sync_names,
     untouched_log,
 )
 from conduit.database.engine import Engine
@@ -70,6 +71,7 @@ def open_database(
         lock.withdraw()
         raise
     try:
+        sync_names(directory)
         if not stored:
             _require_empty(directory, db)
             return _fresh(db)

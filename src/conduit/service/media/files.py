@@ -190,6 +190,9 @@ def _finish(incoming: Path, rest: bytes, target: Path, root: Path) -> None:
         _sync_folder(folder)
         folder = folder.parent
     _sync_folder(root)
+    with contextlib.suppress(PermissionError):
+        # The root itself may be new. Where its folder may not be looked into, somebody else has made it.
+        _sync_folder(root.parent)
 
 
 def _sync_folder(folder: Path) -> None:

@@ -184,7 +184,7 @@ class Conduit:
     ) -> Event:
         """Return an event on top of the room's leaves."""
         pdu = self._pdu(sender, kind, content, state_key=state_key)
-        types = auth_types_for(kind, sender, state_key, content, room.version)  # type: ignore[arg-type]
+        types = auth_types_for(kind, sender, state_key, content, room.version)
         auth = [room.state[pair].reference() for pair in types if pair in room.state]
         by_id = {event.event_id: event for event in room.events}
         pdu.update(

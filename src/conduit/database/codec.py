@@ -1,4 +1,4 @@
-"""Typed codecs for keys and values: tuples in, bytes out, and tuple order is byte order.
+"""Typed codecs for keys and values: tuples in, bytes out, and tuple order is byte order (but a text sorts behind the longer texts that begin with it).
 
 A key is a row of parts. A part of fixed width stands as it is; a part of free width (text) ends in 0xff unless it is the key's
 last. 0xff never occurs in UTF-8, so text parts are cut at it safely; fixed parts may hold any byte and are cut by
@@ -50,13 +50,14 @@ class Codec(Generic[T]):
     """A whole key or value. `decode` raises `ValueError` (or a subclass) for bytes that it did not write.
 
     `prefix` encodes the first parts of a key so that exactly the keys beginning with those parts start with its bytes; it is `None` for values
-    and for keys of one part. `parts` counts a key's parts.
+    and for keys of one part. `parts` counts a key's parts, and `layout` is what it consists of where that is a plain row.
     """
 
     encode: Callable[[T], bytes]
     decode: Callable[[bytes], T]
     prefix: Callable[[tuple[Any, ...]], bytes] | None = None
     parts: int = 1
+    layout: tuple[Part[Any], ...] = ()
 
 
 def _decode_u64(data: bytes) -> int:
@@ -197,7 +198,7 @@ def _row(parts: tuple[Part[Any], ...]) -> Codec[Any]:
             except struct.error as error:
                 raise ValueError(str(error)) from None
 
-        return Codec(encode_packed, decode_packed, prefix, len(parts))
+        return Codec(encode_packed, decode_packed, prefix, len(parts), parts)
     if all(part is TEXT for part in parts):
 
         def encode_text(row: tuple[Any, ...]) -> bytes:
@@ -205,8 +206,8 @@ def _row(parts: tuple[Part[Any], ...]) -> Codec[Any]:
                 raise ValueError(f"{len(row)} parts where {len(parts)} were expected")
             return b"\xff".join([text.encode() for text in row])
 
-        return Codec(encode_text, decode, prefix, len(parts))
-    return Codec(encode_row, decode, prefix, len(parts))
+        return Codec(encode_text, decode, prefix, len(parts), parts)
+    return Codec(encode_row, decode, prefix, len(parts), parts)
 
 
 @overload
@@ -224,7 +225,7 @@ def row(*parts: Part[Any]) -> Codec[Any]:
 
 def one(part: Part[A]) -> Codec[A]:
     """Return the codec of a key or value of one part; its Python form is the part itself."""
-    return Codec(part.encode, part.decode)
+    return Codec(part.encode, part.decode, layout=(part,))
 
 
 def _decode_empty(data: bytes) -> bool:

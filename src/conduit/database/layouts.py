@@ -60,11 +60,11 @@ def _decode_pdu_id(data: bytes) -> PduId:
         return PduId(*_TWO.unpack(data))
     if len(data) == 24:
         room, zero, rest = _THREE.unpack(data)
-        if zero == 0:
+        if zero == 0 and rest != _MAX:
             return PduId(room, 0, _MAX - rest)
     if len(data) == 32:
         room, count, zero, rest = _FOUR.unpack(data)
-        if zero == 0 and count:
+        if zero == 0 and count and rest != _MAX:
             return PduId(room, count, _MAX - rest)
     raise ValueError("not a timeline position")
 

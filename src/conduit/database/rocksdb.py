@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -75,7 +76,8 @@ class RocksEngine:
         names = [*dict.fromkeys((*trees, *stored))]
         families = {name: self._tree_options() for name in names if name != "default"}
         access = AccessType.read_only(False) if read_only else AccessType.read_write()
-        self._db = Rdict(str(directory), options, column_families=families, access_type=access)
+        with no_new_config(directory) if read_only else nullcontext():
+            self._db = Rdict(str(directory), options, column_families=families, access_type=access)
         self._families = {tree: self._db.get_column_family(tree) for tree in trees}
         self._handles = {tree: self._db.get_column_family_handle(tree) for tree in trees}
         # Emptied when the engine breaks or closes, so that the hot path needs no check of its own.
@@ -284,6 +286,18 @@ def stored_families(directory: Path) -> list[str]:
         return []
     names: list[str] = Rdict.list_cf(str(directory), Options(raw_mode=True))
     return names
+
+
+@contextmanager
+def no_new_config(directory: Path) -> Iterator[None]:
+    """Take away the file that the binding leaves in every directory that it opens, for reading too, unless it was there."""
+    path = directory / "rocksdict-config.json"
+    is_new = not path.exists()
+    try:
+        yield
+    finally:
+        if is_new:
+            path.unlink(missing_ok=True)
 
 
 def _size_of_files(directory: Path) -> int:

@@ -174,11 +174,12 @@ class Syncer:
         if target > self.durable:
             self.figures.add(target - self.durable, seconds)
             self.durable = target
-        wakes = self._wakes
-        while wakes and wakes[0][0] <= target:
-            self._watch.release(wakes.popleft()[1])
+        # Answers first: whoever has sent an event is to have its id before the own /sync tells of it. Clients bear the other order badly.
         waiters = self._waiters
         while waiters and waiters[0][0] <= target:
             done = waiters.popleft()[1]
             if not done.done():
                 done.set_result(None)
+        wakes = self._wakes
+        while wakes and wakes[0][0] <= target:
+            self._watch.release(wakes.popleft()[1])

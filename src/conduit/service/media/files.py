@@ -81,7 +81,7 @@ class MediaFiles:
                 digest.update(piece)
                 gathered += piece
                 if len(gathered) >= _GATHER:
-                    await self._to_the_end(partial(_append, incoming, bytes(gathered), self.root))
+                    await self._to_the_end(partial(_append, incoming, bytes(gathered)))
                     gathered.clear()
             # Held until the row is there: otherwise a deletion of another item with these bytes could come in between.
             async with self._locks(digest.digest()):
@@ -166,11 +166,8 @@ async def _once(data: bytes) -> AsyncIterator[bytes]:
     yield data
 
 
-def _append(path: Path, data: bytes, root: Path) -> None:
-    if not root.is_dir():
-        root.mkdir(parents=True, exist_ok=True)
-        _sync_folder(root.parent)
-    path.parent.mkdir(exist_ok=True)
+def _append(path: Path, data: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("ab") as file:
         file.write(data)
 
@@ -180,7 +177,7 @@ def _finish(incoming: Path, rest: bytes, target: Path, root: Path) -> None:
         # The same bytes, synced before their rename; whether the rename itself is on disk, the syncs below see to.
         _remove(incoming)
     else:
-        _append(incoming, rest, root)
+        _append(incoming, rest)
         with incoming.open("rb") as file:
             os.fsync(file.fileno())
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -9,7 +9,7 @@ import pytest
 from conduit.config.schema import Rate, RateLimits
 from conduit.service.users import accounts, registration_tokens
 from tests.support.client import Client
-from tests.support.homeserver import Homeserver, serve
+from tests.support.homeserver import PASSWORD, Homeserver, serve
 
 DUMMY = {"type": "m.login.dummy"}
 VALIDITY = "/_matrix/client/v1/register/m.login.registration_token/validity"
@@ -163,6 +163,68 @@ async def test_register_makes_guests_where_configured() -> None:
         assert answer["device_id"] != "MINE"
         who = await hs.client(answer["access_token"]).get("/account/whoami")
         assert who["is_guest"] is True
+
+
+async def _guest(hs: Homeserver) -> tuple[str, Client]:
+    """Return the local part and the client of a new guest."""
+    answer = await hs.client().post("/register?kind=guest", {})
+    return answer["user_id"][1:].partition(":")[0], hs.client(answer["access_token"])
+
+
+async def test_guest_becomes_a_user_with_the_token_and_own_name() -> None:
+    """The name, rooms and sessions stay; a password and all that users may do come with it."""
+    async with serve(allow_guest_registration=True) as hs:
+        alice = await hs.register("alice")
+        closed = await alice.create_room(preset="public_chat")
+        name, guest = await _guest(hs)
+        await guest.post(f"/rooms/{closed}/join", {}, "M_FORBIDDEN")
+        wish = {"username": name, "password": PASSWORD, "guest_access_token": guest.token}
+        await hs.client().post("/register", wish, 401)
+        answer = await hs.client().post("/register", {**wish, "auth": DUMMY})
+        assert answer["user_id"] == f"@{name}:localhost"
+        for token in (answer["access_token"], guest.token):
+            assert (await hs.client(token).get("/account/whoami"))["is_guest"] is False
+        await guest.post(f"/rooms/{closed}/join", {})
+        await hs.login(name)
+        # Nobody is upgraded twice.
+        await hs.client().post("/register", {**wish, "auth": DUMMY}, "M_FORBIDDEN")
+
+
+async def test_guest_cannot_be_upgraded_by_others() -> None:
+    """The token must be a guest's, and the name that guest's own."""
+    async with serve(allow_guest_registration=True) as hs:
+        alice = await hs.register("alice")
+        name, guest = await _guest(hs)
+        other, _ = await _guest(hs)
+        for wish in (
+            {"username": other, "guest_access_token": guest.token},
+            {"username": "alice", "guest_access_token": alice.token},
+            {"username": name, "guest_access_token": alice.token},
+            {"username": name, "guest_access_token": "unknown"},
+        ):
+            await hs.client().post("/register", {**wish, "password": PASSWORD, "auth": DUMMY}, "M_FORBIDDEN")
+        wish = {"guest_access_token": guest.token or "", "password": PASSWORD}
+        await hs.client().post("/register", {**wish, "auth": DUMMY}, "M_MISSING_PARAM")
+        await hs.client().post("/register", {**wish, "username": name, "guest_access_token": 7}, "M_BAD_JSON")
+        assert (await guest.get("/account/whoami"))["is_guest"] is True
+
+
+async def test_guest_uses_what_guests_may() -> None:
+    """The display name, keys and messages to devices, but no other field of the profile and no rooms of their own."""
+    async with serve(allow_guest_registration=True) as hs:
+        name, guest = await _guest(hs)
+        user_id = f"@{name}:localhost"
+        assert (await guest.get(f"/profile/{user_id}/displayname"))["displayname"] == name
+        await guest.put(f"/profile/{user_id}/displayname", {"displayname": "creeper"})
+        assert (await guest.get(f"/profile/{user_id}"))["displayname"] == "creeper"
+        await guest.delete(f"/profile/{user_id}/displayname")
+        await guest.put(f"/profile/{user_id}/avatar_url", {"avatar_url": "mxc://a/b"}, "M_GUEST_ACCESS_FORBIDDEN")
+        await guest.delete(f"/profile/{user_id}/org.example.a", expect="M_GUEST_ACCESS_FORBIDDEN")
+        await guest.put("/sendToDevice/org.example.a/1", {"messages": {}})
+        await guest.post("/keys/upload", {})
+        await guest.post("/keys/query", {"device_keys": {user_id: []}})
+        await guest.post("/keys/claim", {"one_time_keys": {}})
+        await guest.post("/createRoom", {}, "M_GUEST_ACCESS_FORBIDDEN")
 
 
 async def test_register_adds_the_bolt_where_configured() -> None:

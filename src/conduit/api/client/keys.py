@@ -23,6 +23,7 @@ routes = Routes()
     "/_matrix/client/v3/keys/upload/{deviceId}",
     auth=Auth.USER,
     limit=Limit.CHATTY,
+    allow_guests=True,
 )
 async def upload_keys(ctx: Context, req: Request) -> Json:
     """Publish identity, one-time and fallback keys of the caller's device. POST /keys/upload."""
@@ -43,7 +44,7 @@ async def upload_keys(ctx: Context, req: Request) -> Json:
         return {"one_time_key_counts": dict(one_time_keys.counts(batch, user_id, device_id))}
 
 
-@routes.post("/_matrix/client/v3/keys/query", auth=Auth.USER)
+@routes.post("/_matrix/client/v3/keys/query", auth=Auth.USER, allow_guests=True)
 async def query_keys(ctx: Context, req: Request) -> Json:
     """Return device and cross-signing keys of the users named. POST /keys/query."""
     answer: dict[str, dict[str, Any]] = {
@@ -65,7 +66,7 @@ async def query_keys(ctx: Context, req: Request) -> Json:
     return {name: value for name, value in answer.items() if value or name in ("device_keys", "failures")}
 
 
-@routes.post("/_matrix/client/v3/keys/claim", auth=Auth.USER)
+@routes.post("/_matrix/client/v3/keys/claim", auth=Auth.USER, allow_guests=True)
 async def claim(ctx: Context, req: Request) -> Json:
     """Hand out one-time keys, each at most once. POST /keys/claim."""
     body = req.json()

@@ -6,7 +6,7 @@ from typing import Any
 
 from conduit.api.request import Json, Request
 from conduit.api.web import Auth, Limit, Routes
-from conduit.protocol.errors import Forbidden, MissingParam, NotFound, UserSuspended
+from conduit.protocol.errors import Forbidden, GuestAccessForbidden, MissingParam, NotFound, UserSuspended
 from conduit.protocol.ids import UserId, parse_user_id
 from conduit.service.actions.change_profile import change_profile
 from conduit.service.context import Context
@@ -33,7 +33,7 @@ async def get_field(ctx: Context, req: Request) -> Json:
     return {name: profile[name]}
 
 
-@routes.put(_FIELD, auth=Auth.USER, limit=Limit.MESSAGE)
+@routes.put(_FIELD, auth=Auth.USER, limit=Limit.MESSAGE, allow_guests=True)
 async def set_field(ctx: Context, req: Request) -> Json:
     """Set one field of the caller's profile. <https://spec.matrix.org/v1.19/client-server-api/#put_matrixclientv3profileuseridkeyname>."""
     user_id, name = _own_field(req)
@@ -46,7 +46,7 @@ async def set_field(ctx: Context, req: Request) -> Json:
     return {}
 
 
-@routes.delete(_FIELD, auth=Auth.USER, limit=Limit.MESSAGE)
+@routes.delete(_FIELD, auth=Auth.USER, limit=Limit.MESSAGE, allow_guests=True)
 async def delete_field(ctx: Context, req: Request) -> Json:
     """Remove one field of the caller's profile. <https://spec.matrix.org/v1.19/client-server-api/#delete_matrixclientv3profileuseridkeyname>."""
     user_id, name = _own_field(req)
@@ -68,5 +68,7 @@ def _own_field(req: Request) -> tuple[UserId, str]:
     if req.requester.suspended:
         raise UserSuspended("You cannot change your profile while suspended")
     name = req.params["keyName"]
+    if req.requester.is_guest and name != profiles.DISPLAYNAME:
+        raise GuestAccessForbidden("Guests can change their display name only")
     profiles.check_field_name(name)
     return req.user_id, name

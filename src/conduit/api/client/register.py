@@ -9,12 +9,12 @@ from conduit.api import fields
 from conduit.api.client.login import client_of, session_answer
 from conduit.api.request import Json, Request
 from conduit.api.web import Auth, Limit, Routes
-from conduit.protocol.errors import BadJson, Forbidden, InvalidParam
-from conduit.protocol.ids import UserId
+from conduit.protocol.errors import BadJson, Forbidden, InvalidParam, MissingParam
+from conduit.protocol.ids import UserId, localpart_of
 from conduit.service.actions import register as act
 from conduit.service.admin import room as admin_room
 from conduit.service.context import Context
-from conduit.service.users import passwords, registration_tokens, uiaa
+from conduit.service.users import passwords, registration_tokens, tokens, uiaa
 
 routes = Routes()
 
@@ -33,7 +33,7 @@ async def register(ctx: Context, req: Request) -> Json:
         req.charge(Limit.REGISTRATION)
     else:
         # Whatever would be refused afterwards is refused before the client goes through the stages.
-        _user_id(ctx, _text(body, "username"))
+        _user_id(ctx, body)
         if (password := _text(body, "password")) is not None:
             passwords.check_new(password)
     proof = await uiaa.require(ctx, req, flows=flows, checks={uiaa.REGISTRATION_TOKEN: _check_token}, remember=True)
@@ -78,17 +78,33 @@ def _text(params: Json, name: str) -> str | None:
     return fields.text(params, name, None)
 
 
-def _user_id(ctx: Context, username: str | None) -> UserId:
+def _user_id(ctx: Context, params: Json) -> UserId:
+    username = _text(params, "username")
+    if (token := _text(params, "guest_access_token")) is not None:
+        return _guest(ctx, token, username)
     if username is None:
         return act.random_user_id(ctx.db, ctx.server_name)
     return act.free_user_id(ctx.db, ctx.server_name, username)
 
 
+def _guest(ctx: Context, token: str, username: str | None) -> UserId:
+    """Return the guest who wants a full account. Source: "Guest Access": the user name must be given, and be the guest's own."""
+    if username is None:
+        raise MissingParam("Missing required field 'username'")
+    guest = tokens.find(ctx.db, token)
+    if guest is None or not guest.is_guest or guest.deactivated or guest.locked or guest.expired(ctx.clock.now_ms()):
+        raise Forbidden("The token is not a guest's")
+    if username.lower() != localpart_of(guest.user_id):
+        raise Forbidden("A guest keeps their user name")
+    return guest.user_id
+
+
 async def _register_user(ctx: Context, req: Request, proof: uiaa.Proof, password: str) -> Json:
     params = proof.params
     wish = act.Wish(
-        _user_id(ctx, _text(params, "username")),
+        _user_id(ctx, params),
         password,
+        upgrades=_text(params, "guest_access_token") is not None,
         token=proof.notes.get("registration_token"),
         is_local=req.is_local,
     )

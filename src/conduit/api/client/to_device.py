@@ -12,7 +12,9 @@ from conduit.service.context import Context
 routes = Routes()
 
 
-@routes.put("/_matrix/client/v3/sendToDevice/{eventType}/{txnId}", auth=Auth.USER, limit=Limit.CHATTY)
+@routes.put(
+    "/_matrix/client/v3/sendToDevice/{eventType}/{txnId}", auth=Auth.USER, limit=Limit.CHATTY, allow_guests=True
+)
 async def put_to_device(ctx: Context, req: Request) -> Json:
     """Send a message to devices; the same transaction id again sends nothing. PUT /sendToDevice."""
     messages = fields.obj(req.json(), "messages")

@@ -26,6 +26,8 @@ class Wish:
     user_id: UserId
     password: str = ""
     kind: accounts.Kind = "user"
+    upgrades: bool = False
+    """Whether `user_id` is a guest's, who has shown that by their access token, and becomes an ordinary user."""
     token: str | None = None
     """The registration token that was proved, if one was."""
     is_local: bool = False
@@ -66,20 +68,24 @@ async def register(
 ) -> Registered:
     """Make the account and, for a `client`, a session of it, all at once.
 
-    The caller has checked the request's right to it; with `proof` who repeats the request is known again by `register_again`. Raises `UserInUse` if the name was taken meanwhile, `Forbidden` if the registration token was used up.
+    The caller has checked the request's right to it. With `proof` who repeats the request is known again by `register_again`. Raises `UserInUse` if the name was taken meanwhile, `Forbidden` if
+    the registration token was used up, or the guest is none any more.
     """
     hashed = await ctx.hasher.hash(wish.password) if wish.password else ""
     now_ms = ctx.clock.now_ms()
     with ctx.db.batch() as batch:
-        if accounts.exists(batch, wish.user_id):
+        if accounts.exists(batch, wish.user_id) and not wish.upgrades:
             raise UserInUse("That user name is taken")
         is_first = _is_first(batch, wish)
         if wish.token is not None:
             registration_tokens.use(batch, wish.token, configured=ctx.config.registration_token, now_ms=now_ms)
-        accounts.create(batch, wish.user_id, hashed, kind=wish.kind, now_ms=now_ms, admin=is_first)
+        if wish.upgrades:
+            accounts.upgrade_guest(batch, wish.user_id, hashed)
+        else:
+            accounts.create(batch, wish.user_id, hashed, kind=wish.kind, now_ms=now_ms, admin=is_first)
         if is_first:
             accounts.take_first_token(batch)
-        if wish.kind == "user":
+        if not wish.upgrades and wish.kind in ("user", "guest"):
             bolt = LIGHTNING_BOLT if ctx.config.enable_lightning_bolt else ""
             profiles.set_displayname(batch, wish.user_id, localpart_of(wish.user_id) + bolt)
         session = open_session(ctx, batch, wish.user_id, client) if client is not None else None
@@ -105,6 +111,6 @@ async def register_again(ctx: Context, proof: uiaa.Proof, password: str, client:
 
 def _is_first(batch: Batch, wish: Wish) -> bool:
     first_token = accounts.first_token(batch)
-    if first_token is None or wish.kind != "user":
+    if first_token is None or wish.kind != "user" or wish.upgrades:
         return False
     return wish.is_local or wish.token == first_token

@@ -37,9 +37,11 @@ async def send_message(
         _check_thread(ctx, room_id, content)
     if event_type == "m.room.tombstone":
         content_checks.check_tombstone(room_id, content)
-    return await once.send(
+    event_id = await once.send(
         ctx, room_id, sender, event_type, content, transaction=transaction, origin_server_ts=origin_server_ts
     )
+    ctx.presence.active(sender)
+    return event_id
 
 
 async def _send_redaction(

@@ -39,6 +39,7 @@ async def set_state(
     event = await events.send(
         ctx, room_id, sender, event_type, content, state_key=state_key, origin_server_ts=origin_server_ts
     )
+    ctx.presence.active(sender)
     if event_type == "m.room.guest_access" and not state_key and content.get("guest_access") != "can_join":
         await _expel_guests(ctx, room_id)
     return event.event_id

@@ -28,6 +28,7 @@ from conduit.service.sync import old_forms
 from conduit.service.sync.long_poll import MAX_TIMEOUT_MS
 from conduit.service.sync.streams import account_data, presence, receipts, typing
 from conduit.service.sync.window import SyncRequest, Window
+from conduit.service.users import accounts
 
 Json = dict[str, Any]
 
@@ -89,7 +90,8 @@ def _token(ctx: Context, end: Cut) -> str:
 
 
 def _reader(ctx: Context, to: Recipient, room_id: RoomId) -> Reader:
-    return Reader(ctx.db, room_id, to, ignored=stored.ignored_users(ctx.db, to.user_id))
+    ignored = stored.ignored_users(ctx.db, to.user_id)
+    return Reader(ctx.db, room_id, to, ignored=ignored, erased=accounts.erased(ctx.db))
 
 
 def _between(ctx: Context, to: Recipient, since: Cut, limit: int, room_id: RoomId | None) -> tuple[list[bytes], Cut]:

@@ -14,7 +14,7 @@ from typing import Any, Literal
 from conduit.database import trees
 from conduit.database.cache import Cached, CacheSource
 from conduit.database.database import Batch
-from conduit.protocol.errors import UserDeactivated, UserLocked
+from conduit.protocol.errors import Forbidden, UserDeactivated, UserLocked
 from conduit.protocol.ids import ServerName, UserId
 from conduit.service.users import requester
 
@@ -110,6 +110,16 @@ def create(
 def set_password(batch: Batch, user_id: UserId, password: str) -> None:
     """Store a new Argon2id text; empty bars the login by password."""
     trees.userid_password.put(batch, user_id, password)
+
+
+def upgrade_guest(batch: Batch, user_id: UserId, password: str) -> None:
+    """Make a guest's account an ordinary one with that Argon2id text; raises `Forbidden` if it is no guest's (any more)."""
+    account = get(batch, user_id)
+    if account is None or account.kind != "guest" or account.deactivated:
+        raise Forbidden("Only a guest's account can be upgraded")
+    trees.userid_password.put(batch, user_id, password)
+    _put(batch, user_id, replace(account, kind="user"))
+    requester.forget_user(batch, user_id)
 
 
 def update(batch: Batch, user_id: UserId, **changes: bool) -> None:

@@ -11,6 +11,7 @@ from conduit.service.sync import state as states
 from conduit.service.sync import timeline
 from conduit.service.sync.streams import account_data, receipts, typing, unread
 from conduit.service.sync.summary import heroes, summary
+from conduit.service.sync.timeline import Slice
 from conduit.service.sync.window import Json, Window, event_list
 
 
@@ -49,6 +50,10 @@ def section(window: Window, room_id: RoomId, items: Mapping[str, Any], *, is_new
         found["summary"] = summary(window.db, room_id, named_by)
     found.update(unread.everything(window, room_id))
     return found
+
+
+def _is_whole(shown: Slice) -> bool:
+    return bool(shown.events) and shown.events[0].type == "m.room.create"
 
 
 def _summary_changed(window: Window, known: int, end: int) -> bool:

@@ -101,7 +101,8 @@ class ServerProcess:
             raise
         self._forget(process)
         if status != 0 or self.errors:
-            raise AssertionError(f"the server ended with {status}, errors: {self.errors}\n" + "".join(self.log[-30:]))
+            first = self.errors[0] if self.errors else "".join(self.log[-10:])
+            raise AssertionError(f"the server ended with {status} and {len(self.errors)} errors, the first: {first}")
 
     def kill(self) -> None:
         """End the server at once, as a crash does."""
@@ -134,6 +135,6 @@ def running(directory: Path, engine: str, settings: str = "") -> Iterator[Server
         yield server
     except BaseException:
         server.kill()
-        sys.stderr.write("".join(server.log[-50:]))
+        sys.stderr.write("".join(server.log[-10:]))
         raise
     server.stop()

@@ -42,7 +42,6 @@ async def _send(ctx: Context, req: Request, transaction: Transaction | None) -> 
         origin_server_ts=timestamp(req),
         own_only=is_suspended(req),
     )
-    ctx.presence.active(req.user_id)
     return {"event_id": event_id}
 
 

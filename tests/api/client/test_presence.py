@@ -41,3 +41,30 @@ async def test_presence_of_others_cannot_be_set(hs: Homeserver) -> None:
     await bob.put(f"/presence/{bob.user_id}/status", {}, expect="M_MISSING_PARAM")
     body = {"presence": "online", "status_msg": "x" * 2000}
     await bob.put(f"/presence/{bob.user_id}/status", body, expect="M_INVALID_PARAM")
+
+
+async def test_acting_makes_one_online(hs: Homeserver) -> None:
+    """Who makes a room, joins one, sends or sets state is there, though no device of theirs syncs."""
+    alice, bob = await people(hs, "alice", "bob")
+    room_id = await alice.create_room(preset="public_chat")
+    await bob.join(room_id)
+    for user in (alice, bob):
+        assert (await bob.get(f"/presence/{user.user_id}/status"))["presence"] == "online"
+    for act in (alice.send(room_id, "hello"), alice.set_state(room_id, "m.room.topic", {"topic": "x"})):
+        await alice.put(f"/presence/{alice.user_id}/status", {"presence": "unavailable"})
+        await act
+        assert (await bob.get(f"/presence/{alice.user_id}/status"))["presence"] == "online"
+
+
+async def test_newcomer_and_members_see_each_other(hs: Homeserver) -> None:
+    """A join brings the presence of those who come into sight, once, though it is no news."""
+    alice, bob = await people(hs, "alice", "bob")
+    room_id = await alice.create_room(preset="public_chat")
+    await bob.put(f"/presence/{bob.user_id}/status", {"presence": "unavailable", "status_msg": "lunch"})
+    seen = {user.user_id: (await user.sync())["next_batch"] for user in (alice, bob)}
+    await bob.join(room_id)
+    for user, other in ((alice, bob), (bob, alice)):
+        body = await user.sync(seen[user.user_id])
+        senders = [event["sender"] for event in body["presence"]["events"]]
+        assert senders.count(other.user_id) == 1
+        assert "presence" not in await user.sync(body["next_batch"])

@@ -6,7 +6,7 @@ import pytest
 
 from conduit.database import trees
 from conduit.database.database import Database
-from conduit.protocol.errors import UserDeactivated, UserLocked
+from conduit.protocol.errors import Forbidden, UserDeactivated, UserLocked
 from conduit.protocol.ids import ServerName, UserId
 from conduit.service.users import accounts
 
@@ -96,3 +96,16 @@ def test_first_token_stands_until_it_is_taken(db: Database) -> None:
     with db.batch() as batch:
         accounts.take_first_token(batch)
     assert accounts.first_token(db) is None
+
+
+def test_guest_is_upgraded_once(db: Database) -> None:
+    """The account keeps its age and becomes an ordinary one with a password; no other account can be upgraded."""
+    with db.batch() as batch:
+        accounts.create(batch, ALICE, "", kind="guest", now_ms=5)
+        accounts.upgrade_guest(batch, ALICE, "hash")
+    assert accounts.get(db, ALICE) == accounts.Account(created_ts=5)
+    assert accounts.password_hash(db, ALICE) == "hash"
+    with db.batch() as batch, pytest.raises(Forbidden):
+        accounts.upgrade_guest(batch, ALICE, "other")
+    with db.batch() as batch, pytest.raises(Forbidden):
+        accounts.upgrade_guest(batch, UserId("@nobody:localhost"), "other")

@@ -9,7 +9,7 @@ import pytest
 import conduit.api
 from conduit.api import routes
 from conduit.api.dispatch import Table
-from tests.support.contract import UNSPECIFIED, contract, current
+from tests.support.contract import UNSPECIFIED, contract, current, is_older
 
 FOLDER = Path(conduit.api.__file__).parent
 
@@ -46,6 +46,8 @@ def test_every_path_is_one_of_the_specification() -> None:
     for table in routes.tables():
         for route in table:
             path = current(route.path)
-            if judge.find(route.method, path) is None and not path.startswith(UNSPECIFIED):
+            if path.startswith(UNSPECIFIED) or is_older(route.method, path):
+                continue
+            if judge.find(route.method, path) is None:
                 unknown.add(f"{route.method} {path}")
     assert unknown == set()

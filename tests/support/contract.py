@@ -85,6 +85,12 @@ def current(path: str) -> str:
     return path
 
 
+def is_older(method: str, path: str) -> bool:
+    """Tell whether a request is one of those from before the specification."""
+    asked = f"{method} {current(path.partition('?')[0])}"
+    return any(older.fullmatch(asked) for older in UNSPECIFIED_OPERATIONS)
+
+
 class Broken(AssertionError):
     """An answer breaks the contract."""
 
@@ -117,8 +123,7 @@ class Contract:
         """Raise `Broken` unless `body` (decoded JSON) is what the specification lets `method path` answer with `status`."""
         if method in ("HEAD", "OPTIONS") or path.startswith(UNSPECIFIED):
             return
-        asked = f"{method} {current(path.partition('?')[0])}"
-        is_specified = not any(older.fullmatch(asked) for older in UNSPECIFIED_OPERATIONS)
+        is_specified = not is_older(method, path)
         operation = self.find(method, path) if is_specified else None
         where = f"{method} {path.partition('?')[0]} -> {status}"
         if status >= 400 and not (status == 401 and isinstance(body, dict) and "flows" in body):

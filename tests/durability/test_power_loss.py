@@ -94,7 +94,7 @@ def deeds(lane: Lane, name: str, room: str) -> Iterator[Deed]:
         message = {"msgtype": "m.text", "body": text("message")}
         event = f"{C}/{here}/event/ANSWER"
         yield Deed("PUT", f"{C}/{here}/send/m.room.message/{number}", message, mark % "message", event)
-        topic = f"{C}/{here}/state/org.example.note/{name}"
+        topic = f"{C}/{here}/state/org.example.note/{name}.{number}"
         yield Deed("PUT", topic, {"note": text("state")}, mark % "state", topic)
         data = f"{C}/{user}/account_data/org.example.{number}"
         yield Deed("PUT", data, {"note": text("data")}, mark % "data", data)

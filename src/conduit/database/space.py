@@ -14,7 +14,9 @@ _LOOK_EVERY_S = 1.0
 
 
 def free_bytes(directory: Path) -> int:
-    """Return how many bytes this process may still write on the disk of `directory`."""
+    """Return how many bytes this process may still write on the disk of `directory`, or of where it is to be."""
+    while not directory.exists():
+        directory = directory.parent
     stat = os.statvfs(directory)
     return stat.f_bavail * stat.f_frsize
 

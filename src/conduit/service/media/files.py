@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import os
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -19,6 +20,8 @@ from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
+from conduit.database.errors import DiskFull
+from conduit.database.space import Space
 from conduit.protocol.errors import TooLarge
 from conduit.service.media.thumbnails import Thumbnailer
 from conduit.utils.keyed_lock import KeyedLock
@@ -54,6 +57,7 @@ class MediaFiles:
         self.thumbnailer = Thumbnailer()
         self.accesses: dict[bytes, int] = {}
         """SHA-256 -> when it was last served, in seconds since the epoch; gathered here, written now and then."""
+        self._space = Space(root)
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="media")
 
     def path_of(self, digest: bytes) -> Path:
@@ -68,7 +72,7 @@ class MediaFiles:
     async def storing(self, pieces: AsyncIterator[bytes], limit: int) -> AsyncIterator[Stored]:
         """Write what `pieces` yields; the block runs once that is on disk, and is to write the row that names it.
 
-        Raises `TooLarge` beyond `limit` bytes; then, and when `pieces` fails, nothing is left.
+        Raises `TooLarge` beyond `limit` bytes, and `DiskFull`; then, and when `pieces` fails, nothing is left.
         """
         incoming = self.root / _INCOMING / random_text(24)
         self._under_way.add(incoming)
@@ -81,14 +85,22 @@ class MediaFiles:
                 digest.update(piece)
                 gathered += piece
                 if len(gathered) >= _GATHER:
+                    self._space.check()
                     await self._to_the_end(partial(_append, incoming, bytes(gathered)))
                     gathered.clear()
             # Held until the row is there: otherwise a deletion of another item with these bytes could come in between.
             async with self._locks(digest.digest()):
                 target = self.path_of(digest.digest())
-                await self._to_the_end(partial(_finish, incoming, bytes(gathered), target, self.root))
+                self._space.check()
+                is_new = await self._to_the_end(partial(_finish, incoming, bytes(gathered), target, self.root))
                 self._under_way.discard(incoming)
-                yield Stored(digest.digest(), size)
+                try:
+                    yield Stored(digest.digest(), size)
+                except DiskFull:
+                    # The row was refused. Files that nobody can fetch would take the room that is left.
+                    if is_new:
+                        await self._to_the_end(partial(_remove, target))
+                    raise
         finally:
             if incoming in self._under_way:
                 self._under_way.discard(incoming)
@@ -127,11 +139,18 @@ class MediaFiles:
         """Run blocking work on media in one of the threads."""
         return await asyncio.get_running_loop().run_in_executor(self._threads, work)
 
-    async def _to_the_end(self, work: Callable[[], None]) -> None:
-        """Run work in a thread; when cancelled, wait for it all the same: what follows relies on nobody writing any more."""
+    async def _to_the_end(self, work: Callable[[], T]) -> T:
+        """Run work in a thread; when cancelled, wait for it all the same: what follows relies on nobody writing any more.
+
+        Raises `DiskFull` if there is no room for it.
+        """
         running = asyncio.ensure_future(self.in_thread(work))
         try:
-            await asyncio.shield(running)
+            return await asyncio.shield(running)
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise DiskFull(f"no room is left on the disk of {self.root}") from error
+            raise
         except asyncio.CancelledError:
             await asyncio.wait((running,))
             running.exception()
@@ -172,8 +191,10 @@ def _append(path: Path, data: bytes) -> None:
         file.write(data)
 
 
-def _finish(incoming: Path, rest: bytes, target: Path, root: Path) -> None:
-    if target.exists():
+def _finish(incoming: Path, rest: bytes, target: Path, root: Path) -> bool:
+    """Give the upload its name for good, all of it on disk; tell whether these bytes were not there yet."""
+    is_new = not target.exists()
+    if not is_new:
         # The same bytes, synced before their rename; whether the rename itself is on disk, the syncs below see to.
         _remove(incoming)
     else:
@@ -190,6 +211,7 @@ def _finish(incoming: Path, rest: bytes, target: Path, root: Path) -> None:
     with contextlib.suppress(PermissionError):
         # The root itself may be new. Where its folder may not be looked into, somebody else has made it.
         _sync_folder(root.parent)
+    return is_new
 
 
 def _sync_folder(folder: Path) -> None:

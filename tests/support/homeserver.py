@@ -11,6 +11,7 @@ async with serve(engine="lmdb", directory=tmp_path) as hs: ...  # an engine on d
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -22,7 +23,9 @@ import aiohttp
 from conduit.api.app import App
 from conduit.api.web import Route
 from conduit.config.schema import Config
+from conduit.database.check import Finding, check
 from conduit.database.database import Database
+from conduit.database.errors import EngineFault
 from conduit.server import Server
 from conduit.service.context import Context
 from tests.support.build import run
@@ -103,17 +106,21 @@ class Homeserver:
         )
 
     async def close(self) -> None:
-        """Stop. Raises if a request has met a bug."""
+        """Stop. Raises if a request has met a bug, or if what was written does not agree with itself."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         if self._session is not None:
             await self._session.close()
+        disagreements: list[Finding] = []
         if self._running is not None:
+            with contextlib.suppress(EngineFault):  # the test has broken or closed the database itself
+                disagreements = check(self.ctx.db)
             await self._running.stop(5)
             self._running = None
         if self.bugs:
             raise AssertionError("a request was answered with 500") from self.bugs[0]
+        assert disagreements == [], "the database does not agree with itself"
 
     async def restart(self) -> None:
         """Stop and start again on the same data, which must lie on disk."""

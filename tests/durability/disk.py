@@ -2,8 +2,9 @@
 
 Told all that a process does to its files (`tests.durability.trace`), it knows at every moment which bytes, file sizes and directory entries a completed
 sync has covered. What POSIX promises, and no more: a write is kept if an fsync or fdatasync of the file began after it had returned, or at once with
-O_DSYNC; a name is kept if its directory was synced afterwards, and so were the directories above it. Everything else may be kept, lost, or torn
-between sectors, each write for itself.
+O_DSYNC; a name is kept if its directory was synced afterwards, and so were the directories above it. Of everything else chance decides: either
+in order, so that the later writes to a file are lost and the last one left may be cut anywhere; or each write may be kept, lost, or torn between
+sectors, for itself.
 """
 
 from __future__ import annotations
@@ -41,12 +42,20 @@ class File:
     changes: list[_Change] = field(default_factory=list)
     size: int = 0
 
-    def image(self, random: Random | None) -> bytes:
+    def image(self, random: Random | None, in_order: bool) -> bytes:
         """Return what is left of it; without `random` only what must be."""
         left = bytearray(self.kept)
-        for change in self.changes if random is not None else ():
-            assert random is not None
-            _apply(left, change, random)
+        if random is None:
+            return bytes(left)
+        if not in_order:
+            for change in self.changes:
+                _apply(left, change, random)
+            return bytes(left)
+        for change in self.changes[: random.randint(0, len(self.changes))]:
+            last = change
+            _apply_all(left, change)
+        if len(left) > len(self.kept) and last.data:
+            del left[max(len(self.kept), len(left) - random.randrange(len(last.data))) :]
         return bytes(left)
 
 
@@ -60,6 +69,13 @@ class Folder:
 
 
 Node: TypeAlias = File | Folder
+
+
+def _apply_all(left: bytearray, change: _Change) -> None:
+    if change.size is not None:
+        _resize(left, change.size)
+    else:
+        _write(left, change.offset, change.data)
 
 
 def _apply(left: bytearray, change: _Change, random: Random) -> None:
@@ -165,10 +181,8 @@ class Disk:
         for change in covered:
             if isinstance(node, Folder):
                 _rename_in(node.kept, change.names)
-            elif change.size is not None:
-                _resize(node.kept, change.size)
             else:
-                _write(node.kept, change.offset, change.data)
+                _apply_all(node.kept, change)
 
     def _truncate(self, call: Call) -> None:
         node = self._find(call.target[1])
@@ -231,12 +245,12 @@ class Disk:
         """Tell whether a file whose name is certainly on the disk certainly holds `text`."""
         return any(text in file.kept for file in _files(self._top))
 
-    def leave(self, into: Path, random: Random | None = None) -> None:
+    def leave(self, into: Path, random: Random | None = None, *, in_order: bool = True) -> None:
         """Write what is left after a failure of power now into the new directory `into`.
 
-        Without `random` all that need not be kept is lost; with it, chance decides for each change.
+        Without `random` all that need not be kept is lost; with it, chance decides.
         """
-        _leave(self._top, into, random)
+        _leave(self._top, into, random, in_order)
 
 
 def _files(folder: Folder) -> Iterator[File]:
@@ -247,7 +261,7 @@ def _files(folder: Folder) -> Iterator[File]:
             yield node
 
 
-def _leave(folder: Folder, into: Path, random: Random | None) -> None:
+def _leave(folder: Folder, into: Path, random: Random | None, in_order: bool) -> None:
     into.mkdir()
     names = dict(folder.kept)
     for change in folder.changes if random is not None else ():
@@ -256,9 +270,9 @@ def _leave(folder: Folder, into: Path, random: Random | None) -> None:
             _rename_in(names, change.names)
     for name, node in names.items():
         if isinstance(node, Folder):
-            _leave(node, into / name, random)
+            _leave(node, into / name, random, in_order)
         else:
-            (into / name).write_bytes(node.image(random))
+            (into / name).write_bytes(node.image(random, in_order))
 
 
 def _rename_in(names: dict[str, Node], changed: dict[str, Node | None]) -> None:

@@ -121,6 +121,9 @@ def count_event(batch: Batch, event: Event, place: PduId, *, server_name: Server
     thread = 0 if root is None else short_ids.short_event(batch, root) or 0
     if is_local and event.state_key is None:
         receipts.mark_sent(batch, place.room, UserId(event.sender), place.live, root or receipts.MAIN)
+    elif is_local and everybody.notify:
+        # Setting state reads nothing; but it is not unread to who has set it.
+        personal[UserId(event.sender)] = Outcome(False, False)
     key = (place.room, thread)
     if thread and (everybody.notify or personal) and relations.thread_root(event.content) is None:
         trees.thread_aside.put(batch, (place.room, place.live), thread)

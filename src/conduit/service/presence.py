@@ -1,6 +1,6 @@
 """Who is online. Kept in memory: after a restart everybody is offline until heard of.
 
-A user is online while a device syncs or acts, unavailable when idle for `IDLE_MS` or when a client says so, and offline when
+A user is online while a device syncs, unavailable when idle for `IDLE_MS` or when a client says so, and offline when
 nothing was heard for `OFFLINE_MS`. Each change that others see draws a count.
 
 Source: client-server API, "Presence".
@@ -62,14 +62,18 @@ class Presence:
         self._tell(user_id, state)
 
     def active(self, user_id: UserId) -> None:
-        """Note that the user has done something: sent, read, typed."""
+        """Note that the user has done something: sent, read, typed. It ends idleness, and makes nobody online who is not syncing."""
         if not self._enabled:
             return
         state = self._states.setdefault(user_id, _State())
         now = self._clock.now_ms()
         was_active = now - state.last_active_ms < ACTIVE_MS
         state.last_active_ms = state.heard_ms = now
-        if state.presence != "online" or not was_active:
+        if state.presence == "offline":
+            # Online is who is connected to the stream of events, and only who wants to be seen so.
+            if not state.count:
+                self._tell(user_id, state)
+        elif state.presence == "unavailable" or not was_active:
             state.presence = "online"
             self._tell(user_id, state)
 

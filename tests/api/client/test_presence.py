@@ -43,17 +43,29 @@ async def test_presence_of_others_cannot_be_set(hs: Homeserver) -> None:
     await bob.put(f"/presence/{bob.user_id}/status", body, expect="M_INVALID_PARAM")
 
 
-async def test_acting_makes_one_online(hs: Homeserver) -> None:
-    """Who makes a room, joins one, sends or sets state is there, though no device of theirs syncs."""
+async def test_acting_ends_idleness(hs: Homeserver) -> None:
+    """Who sends or sets state is not away any more."""
     alice, bob = await people(hs, "alice", "bob")
     room_id = await alice.create_room(preset="public_chat")
     await bob.join(room_id)
-    for user in (alice, bob):
-        assert (await bob.get(f"/presence/{user.user_id}/status"))["presence"] == "online"
     for act in (alice.send(room_id, "hello"), alice.set_state(room_id, "m.room.topic", {"topic": "x"})):
         await alice.put(f"/presence/{alice.user_id}/status", {"presence": "unavailable"})
         await act
         assert (await bob.get(f"/presence/{alice.user_id}/status"))["presence"] == "online"
+
+
+async def test_acting_makes_nobody_online_who_does_not_sync(hs: Homeserver) -> None:
+    """Others learn when such a user was last active, and that they are offline; a sync makes them online."""
+    alice, bob = await people(hs, "alice", "bob")
+    room_id = await alice.create_room(preset="public_chat")
+    await bob.join(room_id)
+    await bob.sync(set_presence="offline")
+    seen = await bob.get(f"/presence/{alice.user_id}/status")
+    assert (seen["presence"], seen["last_active_ago"]) == ("offline", 0)
+    await bob.send(room_id, "hidden")
+    assert (await alice.get(f"/presence/{bob.user_id}/status"))["presence"] == "offline"
+    await alice.sync()
+    assert (await bob.get(f"/presence/{alice.user_id}/status"))["presence"] == "online"
 
 
 async def test_newcomer_and_members_see_each_other(hs: Homeserver) -> None:

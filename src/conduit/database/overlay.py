@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_left, insort
 from collections.abc import Iterator
 from heapq import merge
 from itertools import islice
@@ -10,6 +10,8 @@ from operator import itemgetter
 
 Entry = tuple[bytes, bytes]
 _KEY = itemgetter(0)
+_FEW = 16
+"""So many new keys are put in their places one by one; more are sorted in."""
 
 
 class Changes:
@@ -29,8 +31,13 @@ class Changes:
         order = self._orders.setdefault(tree, [])
         if len(order) != len(entries):
             # A dictionary keeps the order of arrival, so the keys that came since are its last ones.
-            order.extend(islice(entries, len(order), None))
-            order.sort()
+            came = list(islice(reversed(entries), len(entries) - len(order)))
+            if len(came) <= _FEW:
+                for key in came:
+                    insort(order, key)
+            else:
+                order.extend(came)
+                order.sort()
         low = bisect_left(order, first)
         high = len(order) if end is None else bisect_left(order, end)
         return [(key, entries[key]) for key in order[low:high]]

@@ -61,3 +61,15 @@ async def test_strangers_and_others_are_refused(hs: Homeserver) -> None:
     await bob.put(f"/rooms/{room_id}/typing/{alice.user_id}", body, expect="M_FORBIDDEN")
     await alice.put(f"/rooms/{room_id}/typing/{alice.user_id}", {"typing": "yes"}, expect="M_BAD_JSON")
     await alice.put(f"/rooms/{room_id}/typing/{alice.user_id}", {}, expect="M_MISSING_PARAM")
+
+
+async def test_initial_sync_tells_that_typing_is_over(hs: Homeserver) -> None:
+    """A client that starts over may still show the notice; of a room where nobody has typed nothing is said."""
+    (alice,) = await people(hs, "alice")
+    room_id, quiet = await alice.create_room(), await alice.create_room()
+    path = f"/rooms/{room_id}/typing/{alice.user_id}"
+    await alice.put(path, {"typing": True, "timeout": 30_000})
+    await alice.put(path, {"typing": False})
+    rooms = (await alice.sync())["rooms"]["join"]
+    assert rooms[room_id]["ephemeral"]["events"] == [{"type": "m.typing", "content": {"user_ids": []}}]
+    assert not rooms[quiet].get("ephemeral", {}).get("events")

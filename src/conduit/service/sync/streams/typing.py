@@ -11,9 +11,11 @@ TYPE = "m.typing"
 
 
 def everything(window: Window, room_id: RoomId) -> dict[str, Any] | None:
-    """Return the `m.typing` event of a room that the client knows nothing of, or `None` if nobody types."""
-    users = _users(window, room_id)
-    return _event(users) if users else None
+    """Return the `m.typing` event of a room for an initial sync, or `None` if nobody has typed there.
+
+    That nobody types any more is said: a client that starts over may still show who did.
+    """
+    return _event(_users(window, room_id)) if window.ctx.typing.changed_since(room_id, 0) else None
 
 
 def changes(window: Window, room_id: RoomId) -> dict[str, Any] | None:

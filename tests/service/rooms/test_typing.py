@@ -67,7 +67,6 @@ async def test_no_notice_is_longer_than_allowed(typing: Typing, clock: ManualClo
 
 async def test_news_is_only_who_types(typing: Typing, clock: ManualClock, db: Database) -> None:
     """Renewing a notice or ending none changes nothing; beginning, stopping and running out does, in that room alone."""
-
     marks = [db.current_count()]
 
     def is_news() -> bool:

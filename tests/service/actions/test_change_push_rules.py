@@ -1,45 +1,100 @@
-"""Changing push rules as acts."""
+"""Changing push rules: what holds afterwards, and that a refused change leaves everything as it was."""
 
 from __future__ import annotations
 
+from collections.abc import Coroutine
+from typing import Any
+
 import pytest
 
-from conduit.protocol.errors import InvalidParam, NotFound
-from conduit.protocol.ids import UserId
-from conduit.service.actions import change_push_rules as act
+from conduit.protocol.errors import BadJson, InvalidParam, MatrixError, NotFound
+from conduit.service.actions import change_push_rules
+from conduit.service.context import Context
 from conduit.service.push import rules
-from tests.support.rooms import context
-
-ME = UserId("@me:localhost")
+from tests.support.rooms import ALICE, context
 
 
-async def test_changes_are_stored_and_undone() -> None:
-    """A user counts among those with rules of their own exactly as long as the rules differ from the predefined ones."""
-    ctx = context()
-    await act.put_rule(ctx, ME, "sender", "@a:b", {"actions": []}, before=None, after=None)
-    assert rules.ruleset(ctx.db, ME).find("sender", "@a:b")["actions"] == []
-    assert rules.users_with_own(ctx.db) == {ME}
-    await act.set_actions(ctx, ME, "sender", "@a:b", ["notify"])
-    await act.set_enabled(ctx, ME, "sender", "@a:b", False)
-    rule = rules.ruleset(ctx.db, ME).find("sender", "@a:b")
-    assert (rule["actions"], rule["enabled"]) == (["notify"], False)
-    await act.delete_rule(ctx, ME, "sender", "@a:b")
-    assert rules.users_with_own(ctx.db) == frozenset()
-    await act.set_enabled(ctx, ME, "override", ".m.rule.master", True)
-    assert rules.users_with_own(ctx.db) == {ME}
+@pytest.fixture
+def ctx() -> Context:
+    """An empty server."""
+    return context()
 
 
-async def test_refused_changes_write_nothing() -> None:
-    """Unknown rules, unknown kinds, predefined rules to be deleted."""
-    ctx = context()
-    before = ctx.db.current_count()
-    with pytest.raises(NotFound):
-        await act.set_enabled(ctx, ME, "sender", "@a:b", True)
-    with pytest.raises(InvalidParam):
-        await act.set_actions(ctx, ME, "nonsense", "x", [])
-    with pytest.raises(InvalidParam):
-        await act.delete_rule(ctx, ME, "underride", ".m.rule.message")
-    with pytest.raises(NotFound):
-        await act.put_rule(ctx, ME, "sender", "@a:b", {"actions": []}, before="@c:d", after=None)
-    assert ctx.db.current_count() == before
-    assert rules.users_with_own(ctx.db) == frozenset()
+async def put(ctx: Context, rule_id: str, *, before: str | None = None, after: str | None = None, **body: Any) -> None:
+    """Put a content rule of Alice's."""
+    rule = {"pattern": rule_id, "actions": ["notify"], **body}
+    await change_push_rules.put_rule(ctx, ALICE, "content", rule_id, rule, before=before, after=after)
+
+
+def order(ctx: Context) -> list[str]:
+    """Return the ids of the content rules in order."""
+    return [rule["rule_id"] for rule in rules.ruleset(ctx.db, ALICE).rules["content"]]
+
+
+async def test_rules_stand_where_they_are_put(ctx: Context) -> None:
+    """First unless told otherwise; a replaced one stays, or moves if told to."""
+    for rule_id in "abc":
+        await put(ctx, rule_id)
+    assert order(ctx) == ["c", "b", "a"]
+    await put(ctx, "d", after="b")
+    await put(ctx, "e", before="b")
+    assert order(ctx) == ["c", "e", "b", "d", "a"]
+    await put(ctx, "b", pattern="new")
+    assert order(ctx) == ["c", "e", "b", "d", "a"]
+    await put(ctx, "a", before="c")
+    await put(ctx, "c", after="d")
+    assert order(ctx) == ["a", "e", "b", "d", "c"]
+
+
+async def test_replaced_rule_keeps_its_switch(ctx: Context) -> None:
+    """Only its pattern and actions are new."""
+    await put(ctx, "a")
+    await change_push_rules.set_enabled(ctx, ALICE, "content", "a", False)
+    await put(ctx, "a", pattern="new", actions=[])
+    rule = rules.ruleset(ctx.db, ALICE).find("content", "a")
+    assert (rule["enabled"], rule["pattern"], rule["actions"]) == (False, "new", [])
+
+
+async def test_predefined_rules_are_switched_and_their_actions_changed(ctx: Context) -> None:
+    """What means nothing any more is dropped from actions."""
+    await change_push_rules.set_enabled(ctx, ALICE, "override", ".m.rule.master", True)
+    await change_push_rules.set_actions(ctx, ALICE, "underride", ".m.rule.message", ["dont_notify"])
+    ruleset = rules.ruleset(ctx.db, ALICE)
+    assert ruleset.find("override", ".m.rule.master")["enabled"] is True
+    assert ruleset.find("underride", ".m.rule.message")["actions"] == []
+
+
+@pytest.mark.parametrize(
+    ("change", "error"),
+    [
+        (lambda ctx: put(ctx, ".a"), InvalidParam),
+        (lambda ctx: put(ctx, "a/b"), InvalidParam),
+        (lambda ctx: put(ctx, "b", actions="notify"), BadJson),
+        (lambda ctx: put(ctx, "b", actions=["shout"]), InvalidParam),
+        (lambda ctx: put(ctx, "b", pattern=1), BadJson),
+        (lambda ctx: put(ctx, "b", before="none"), NotFound),
+        (lambda ctx: change_push_rules.delete_rule(ctx, ALICE, "content", "none"), NotFound),
+        (lambda ctx: change_push_rules.delete_rule(ctx, ALICE, "underride", ".m.rule.call"), InvalidParam),
+        (lambda ctx: change_push_rules.set_enabled(ctx, ALICE, "content", "none", True), NotFound),
+        (lambda ctx: change_push_rules.set_enabled(ctx, ALICE, "nonsense", "a", True), InvalidParam),
+        (lambda ctx: change_push_rules.set_actions(ctx, ALICE, "content", "a", {}), BadJson),
+    ],
+)
+async def test_refused_change_leaves_all_as_it_was(ctx: Context, change: Any, error: type[MatrixError]) -> None:
+    """Nothing is written, and nobody is woken."""
+    await put(ctx, "a")
+    before, count = rules.ruleset(ctx.db, ALICE).content(), ctx.db.watch.last(("user", ALICE))
+    deed: Coroutine[Any, Any, None] = change(ctx)
+    with pytest.raises(error):
+        await deed
+    assert rules.ruleset(ctx.db, ALICE).content() == before
+    assert ctx.db.watch.last(("user", ALICE)) == count
+
+
+async def test_deleted_rule_is_gone(ctx: Context) -> None:
+    """And the user's rules are the predefined ones again."""
+    await put(ctx, "a")
+    assert rules.users_with_own(ctx.db) == {ALICE}
+    await change_push_rules.delete_rule(ctx, ALICE, "content", "a")
+    assert order(ctx) == []
+    assert rules.users_with_own(ctx.db) == set()

@@ -1,4 +1,4 @@
-"""Claiming one-time keys as an act."""
+"""Claiming keys of several devices at once."""
 
 from __future__ import annotations
 
@@ -8,28 +8,33 @@ import pytest
 
 from conduit.protocol.errors import BadJson, InvalidParam
 from conduit.protocol.ids import DeviceId, UserId
-from conduit.service.actions import claim_keys as act
+from conduit.service.actions.claim_keys import claim_keys, parse
 from conduit.service.keys import one_time_keys
-from tests.support.rooms import context
+from tests.support.rooms import ALICE, BOB, context
 
-OWNER = UserId("@owner:localhost")
+FAR = UserId("@carol:away.example")
 
 
-async def test_each_device_gets_one_key_and_other_servers_fail() -> None:
-    """Devices without keys are left out, servers out of reach stand in failures."""
+async def test_one_key_for_each_device_named() -> None:
+    """Devices without a key are left out, and so are users without any; other servers are failures."""
     ctx = context()
     with ctx.db.batch() as batch:
-        one_time_keys.upload(batch, OWNER, DeviceId("A"), {"curve25519:1": "one", "curve25519:2": "two"})
-    wanted = act.parse({OWNER: {"A": "curve25519", "B": "curve25519"}, "@far:away.example": {"C": "curve25519"}})
-    answer = await act.claim_keys(ctx, wanted)
-    assert list(answer["one_time_keys"]) == [OWNER]
-    assert list(answer["one_time_keys"][OWNER]) == ["A"]
+        for user_id, device_id in ((ALICE, "A1"), (ALICE, "A2"), (BOB, "B1")):
+            keys = {f"a:{n}": {"key": f"{device_id} {n}"} for n in range(2)}
+            one_time_keys.upload(batch, user_id, DeviceId(device_id), keys)
+    wanted = parse({ALICE: {"A1": "a", "A2": "a", "A3": "a"}, BOB: {"B1": "b"}, FAR: {"C": "a"}})
+    answer = await claim_keys(ctx, wanted)
+    assert answer["one_time_keys"] == {ALICE: {name: {"a:0": {"key": f"{name} 0"}} for name in ("A1", "A2")}}
     assert list(answer["failures"]) == ["away.example"]
-    assert one_time_keys.counts(ctx.db, OWNER, DeviceId("A"))["curve25519"] == 1
+    again = await claim_keys(ctx, parse({ALICE: {"A1": "a"}}))
+    assert again == {"one_time_keys": {ALICE: {"A1": {"a:1": {"key": "A1 1"}}}}, "failures": {}}
 
 
-@pytest.mark.parametrize("value", [{OWNER: []}, {OWNER: {"A": 1}}, {"owner": {"A": "curve25519"}}])
-def test_parse_refuses_other_forms(value: dict[str, Any]) -> None:
-    """Users to devices to algorithms, nothing else."""
-    with pytest.raises((BadJson, InvalidParam)):
-        act.parse(value)
+@pytest.mark.parametrize(
+    ("value", "error"),
+    [({ALICE: []}, BadJson), ({ALICE: {"A": 1}}, BadJson), ({"alice": {}}, InvalidParam), ({"": {}}, InvalidParam)],
+)
+def test_malformed_wishes_are_refused(value: dict[str, Any], error: type[Exception]) -> None:
+    """Before any key is handed out."""
+    with pytest.raises(error):
+        parse(value)

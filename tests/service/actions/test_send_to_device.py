@@ -1,4 +1,4 @@
-"""Sending to devices as an act."""
+"""Sending messages to devices, once a transaction."""
 
 from __future__ import annotations
 
@@ -6,46 +6,64 @@ from typing import Any
 
 import pytest
 
-from conduit.protocol.errors import MatrixError
-from conduit.protocol.ids import DeviceId, UserId
-from conduit.service.actions.send_to_device import send_to_device
+from conduit.protocol.errors import BadJson, InvalidParam, MatrixError, TooLarge
+from conduit.protocol.ids import DeviceId
+from conduit.service.actions.send_to_device import MAX_MESSAGE_BYTES, send_to_device
+from conduit.service.context import Context
 from conduit.service.keys import to_device
-from tests.support.homeserver import Homeserver
-from tests.support.people import people
+from conduit.service.users import devices
+from tests.support.rooms import ALICE, BOB, context
 
 
-async def test_one_transaction_delivers_once(hs: Homeserver) -> None:
-    """The row of the transaction and the messages are one batch."""
-    alice, bob = await people(hs, "alice", "bob")
-    sender, target = UserId(alice.user_id), UserId(bob.user_id)
-    for _ in range(2):
-        await send_to_device(
-            hs.ctx,
-            sender=sender,
-            device_id=alice.device_id,
-            event_type="org.example.x",
-            txn_id="1",
-            messages={target: {"*": {"n": 1}}},
-        )
-    found, _ = to_device.pending(hs.ctx.db, target, DeviceId(bob.device_id), 0, hs.ctx.db.current_count())
-    assert found == [{"type": "org.example.x", "sender": sender, "content": {"n": 1}}]
+@pytest.fixture
+def ctx() -> Context:
+    """A server on which Bob has two devices."""
+    ctx = context()
+    with ctx.db.batch() as batch:
+        for device_id in ("B1", "B2"):
+            devices.create(batch, BOB, device_id)
+    return ctx
 
 
-@pytest.mark.parametrize("messages", [{"nobody": {}}, {"@a:localhost": []}, {"@a:localhost": {"D": 1}}])
-async def test_malformed_messages_are_refused_before_anything_is_written(
-    hs: Homeserver, messages: dict[str, Any]
-) -> None:
-    """The transaction is not remembered, so the corrected request may use its id."""
-    alice, bob = await people(hs, "alice", "bob")
-    sender, target = UserId(alice.user_id), UserId(bob.user_id)
-    options: dict[str, Any] = {
-        "sender": sender,
-        "device_id": alice.device_id,
-        "event_type": "org.example.x",
-        "txn_id": "1",
-    }
-    with pytest.raises(MatrixError):
-        await send_to_device(hs.ctx, messages={target: {"*": {}}, **messages}, **options)
-    await send_to_device(hs.ctx, messages={target: {"*": {"n": 2}}}, **options)
-    found, _ = to_device.pending(hs.ctx.db, target, DeviceId(bob.device_id), 0, hs.ctx.db.current_count())
-    assert [message["content"] for message in found] == [{"n": 2}]
+async def send(ctx: Context, messages: Any, *, txn_id: str = "t", device_id: str = "A1", kind: str = "a") -> None:
+    """Send messages from a device of Alice's."""
+    await send_to_device(ctx, sender=ALICE, device_id=device_id, event_type=kind, txn_id=txn_id, messages=messages)
+
+
+def received(ctx: Context, device_id: str) -> int:
+    """Count what waits for a device of Bob's."""
+    return len(to_device.pending(ctx.db, BOB, DeviceId(device_id), 0, ctx.db.current_count())[0])
+
+
+async def test_transaction_sends_once(ctx: Context) -> None:
+    """The same id of another device, or for another type, is another transaction."""
+    for device_id, kind in (("A1", "a"), ("A1", "a"), ("A2", "a"), ("A1", "b"), ("A1", "b")):
+        await send(ctx, {BOB: {"B1": {}}}, device_id=device_id, kind=kind)
+    assert received(ctx, "B1") == 3
+    await send(ctx, {BOB: {"*": {}}}, txn_id="t2")
+    assert (received(ctx, "B1"), received(ctx, "B2")) == (4, 1)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "error"),
+    [
+        ({"bob": {}}, InvalidParam),
+        ({"@x:localhost": []}, BadJson),
+        ({"@x:localhost": {"*": "x"}}, BadJson),
+        ({"@x:localhost": {"*": {"x": "y" * MAX_MESSAGE_BYTES}}}, TooLarge),
+        ({"@x:localhost": {"*": {"x": 1.5}}}, BadJson),
+    ],
+)
+async def test_refused_request_delivers_nothing(ctx: Context, wrong: dict[str, Any], error: type[MatrixError]) -> None:
+    """Nor is its transaction used up: mended, it goes through."""
+    with pytest.raises(error):
+        await send(ctx, {BOB: {"B1": {}}, **wrong})
+    assert received(ctx, "B1") == 0
+    await send(ctx, {BOB: {"B1": {}}})
+    assert received(ctx, "B1") == 1
+
+
+async def test_unknown_targets_are_passed_over(ctx: Context) -> None:
+    """Devices and users nobody knows, and other servers' users, keep the rest from nothing."""
+    await send(ctx, {"@nobody:localhost": {"*": {}}, "@far:away.example": {"*": {}}, BOB: {"NONE": {}, "B2": {}}})
+    assert (received(ctx, "B1"), received(ctx, "B2")) == (0, 1)

@@ -27,7 +27,8 @@ def section(window: Window, room_id: RoomId, items: Mapping[str, Any], *, is_new
     start = cuts.START if is_new else cuts.at_count(window.since)
     shown = timeline.read(window, reader, start, cuts.at_count(window.upto), is_joined=True)
     if is_new and not window.initial and not _is_whole(shown):
-        shown = shown._replace(limited=True)  # what the client may know of the room from before does not join up with this
+        # What the client may know of the room from before does not join up with this.
+        shown = shown._replace(limited=True)
     over = states.span(window, reader, shown, known=0 if window.full_state else known, end=end)
     named_by = None
     has_summary = not over.known or _summary_changed(window, over.known, end)

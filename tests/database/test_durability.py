@@ -16,7 +16,7 @@ import pytest
 from conduit.database import trees
 from conduit.database.database import Database
 from conduit.database.open import open_database
-from conduit.database.rocksdb import RocksEngine
+from conduit.database.rocksdb import SYNCED_FILE, RocksEngine
 from conduit.database.trees import TREE_NAMES
 
 ROUNDS = 30 if os.environ.get("TEST_DEPTH") == "full" else 4
@@ -121,6 +121,7 @@ async def test_acknowledged_deeds_survive_the_loss_of_what_was_not_synced(tmp_pa
             if step % 15 == 7:
                 copy = tmp_path / f"copy{len(copies)}"
                 shutil.copytree(tmp_path / "db", copy)
+                (copy / SYNCED_FILE).unlink()  # never synced itself, so it may be gone
                 for path in copy.glob("*.log"):
                     os.truncate(path, engine.covered.get(path.name, 0))
                 copies.append((copy, set(acknowledged)))

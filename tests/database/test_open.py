@@ -20,6 +20,7 @@ from conduit.database.directory import LOCK_FILE
 from conduit.database.errors import CannotOpen, Damaged, DiskFull, Foreign, Locked, TooNew
 from conduit.database.migrations import SCHEMA, SCHEMA_KEY, VERSION_KEY
 from conduit.database.open import open_database
+from conduit.database.rocksdb import SYNCED_FILE
 from conduit.database.space import Space, free_bytes
 
 OTHER = {"rocksdb": "lmdb", "lmdb": "rocksdb"}
@@ -228,6 +229,7 @@ import os, signal, sys
 from pathlib import Path
 from conduit.database import trees
 from conduit.database.open import open_database
+from conduit.database.rocksdb import SYNCED_FILE
 db = open_database(Path(sys.argv[1]), sys.argv[2])
 for number in range(2000):
     with db.batch() as batch:
@@ -240,18 +242,39 @@ os.kill(os.getpid(), signal.SIGKILL)
 """
 
 
-def test_log_damaged_before_its_end_is_refused(tmp_path: Path) -> None:
-    """A killed server's log with changed bytes in its middle is damage; a torn end is what a crash leaves."""
+def test_log_that_lacks_what_was_synced_is_refused(tmp_path: Path) -> None:
+    """A killed server's log with changed bytes in its middle is damage, and so is one cut short; what came after the last sync may go."""
     killed = subprocess.run([sys.executable, "-c", _KILLED, tmp_path, "rocksdb", "die"], check=False)
     assert killed.returncode == -signal.SIGKILL
     log = largest(tmp_path, "*.log")
     whole = log.read_bytes()
     overwrite("*.log", 0.4)(tmp_path)
-    refused(tmp_path, "rocksdb", Damaged, "backup")
+    refused(tmp_path, "rocksdb", Damaged, "lacks [0-9]+ entries that were on disk. Restore it from a backup")
+    synced = (tmp_path / SYNCED_FILE).read_bytes()
     log.write_bytes(whole[:-20])
+    refused(tmp_path, "rocksdb", Damaged, "lacks 1 entries")
+    (tmp_path / SYNCED_FILE).write_bytes((int.from_bytes(synced, "big") - 1).to_bytes(8, "big"))
     db = open_database(tmp_path, "rocksdb")
     assert trees.userid_displayname.has(db, "@1998:localhost")
     assert not trees.userid_displayname.has(db, "@1999:localhost")
+    db.close_now()
+
+
+@pytest.mark.parametrize("noted", [b"", b"short", None])
+def test_log_with_a_hole_opens_up_to_it(tmp_path: Path, noted: bytes | None) -> None:
+    """A failure of power loses any part of what was not synced, also the note of what was: everything before the first hole is there."""
+    subprocess.run([sys.executable, "-c", _KILLED, tmp_path, "rocksdb", "die"], check=False)
+    log = largest(tmp_path, "*.log")
+    data = bytearray(log.read_bytes())
+    data[len(data) // 2 : len(data) // 2 + 4096] = bytes(4096)
+    log.write_bytes(data)
+    (tmp_path / SYNCED_FILE).unlink()
+    if noted is not None:
+        (tmp_path / SYNCED_FILE).write_bytes(noted)
+    db = open_database(tmp_path, "rocksdb")
+    found = [int(user[1:].partition(":")[0]) for user in trees.userid_displayname.keys(db)]
+    assert 900 < len(found) < 1100
+    assert sorted(found) == list(range(len(found)))
     db.close_now()
 
 

@@ -148,7 +148,7 @@ def read_globals(directory: Path, backend: str) -> Mapping[bytes, bytes]:
 def _rocksdb_globals(directory: Path) -> dict[bytes, bytes]:
     from rocksdict import AccessType, Options, Rdict
 
-    from conduit.database.rocksdb import no_new_config
+    from conduit.database.rocksdb import SYNCED_FILE, no_new_config, synced_sequence
 
     with tempfile.TemporaryDirectory() as logs, no_new_config(directory):
         options = Options(raw_mode=True)
@@ -164,6 +164,12 @@ def _rocksdb_globals(directory: Path) -> dict[bytes, bytes]:
         except Exception as error:
             raise rocksdb_error(directory, error) from error
         try:
+            lost = synced_sequence(directory) - db.latest_sequence_number()
+            if lost > 0:
+                raise Damaged(
+                    f"{directory} is damaged: its log lacks {lost} entries that were on disk. Restore it from a backup "
+                    f"(and if this is one, put back into its old place, remove the file {SYNCED_FILE})"
+                )
             if "global" not in families:
                 return {}
             tree = db.get_column_family("global")

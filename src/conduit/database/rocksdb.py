@@ -37,6 +37,7 @@ from rocksdict import (
 from conduit.database.engine import MAX_KEY_BYTES, Writes
 from conduit.database.errors import EngineFault, KeyTooLong
 
+SYNCED_FILE = "conduit_py.synced"
 _MIB = 1 << 20
 _BLOOM_BITS = 10
 _ARENA_BYTES = 32 << 10
@@ -78,6 +79,10 @@ class RocksEngine:
         access = AccessType.read_only(False) if read_only else AccessType.read_write()
         with no_new_config(directory) if read_only else nullcontext():
             self._db = Rdict(str(directory), options, column_families=families, access_type=access)
+        # See `synced_sequence`.
+        self._synced = (
+            -1 if read_only else os.open(directory / SYNCED_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        )
         self._families = {tree: self._db.get_column_family(tree) for tree in trees}
         self._handles = {tree: self._db.get_column_family_handle(tree) for tree in trees}
         # Emptied when the engine breaks or closes, so that the hot path needs no check of its own.
@@ -177,7 +182,9 @@ class RocksEngine:
         """Block, with other threads running, until the log is on disk."""
         self._check_usable()
         try:
+            sequence: int = self._db.latest_sequence_number()
             self._db.flush_wal(True)
+            os.pwrite(self._synced, sequence.to_bytes(8, "big"), 0)
         except Exception as error:
             raise self._break("syncing", error) from error
 
@@ -223,6 +230,8 @@ class RocksEngine:
         self._broken = "closed"
         if self._logs is not None:
             self._logs.cleanup()
+        if self._synced >= 0:
+            os.close(self._synced)
 
     def _sum(self, name: str) -> int:
         return sum(family.property_int_value(name) or 0 for family in self._families.values())
@@ -251,8 +260,9 @@ class RocksEngine:
         options.set_max_total_wal_size(_MAX_LOG_BYTES)
         options.set_max_open_files(max_open_files)
         options.set_max_background_jobs(max(2, min(6, os.cpu_count() or 2)))
-        # A record torn by a crash is dropped at the log's end, where nothing acknowledged can be; damage before that is refused.
-        options.set_wal_recovery_mode(DBRecoveryMode.tolerate_corrupted_tail_records())
+        # A failure of power may leave the part of the log that was not synced with holes: everything before the first hole holds.
+        # Whether that is all that was acknowledged, `synced_sequence` tells before the directory is opened.
+        options.set_wal_recovery_mode(DBRecoveryMode.point_in_time())
         options.set_bytes_per_sync(_MIB)
         options.set_keep_log_file_num(3)
         options.set_max_log_file_size(4 * _MIB)
@@ -278,6 +288,19 @@ class RocksEngine:
         options.set_level_zero_slowdown_writes_trigger(40)
         options.set_level_zero_stop_writes_trigger(80)
         return options
+
+
+def synced_sequence(directory: Path) -> int:
+    """Return the number of a write that is known to have been synced, with all before it; 0 if none is known.
+
+    It is noted after each sync, without a sync of its own: after a failure of power it may be older, never newer. A log that ends before it
+    has lost what was acknowledged, which RocksDB alone cannot tell from what a crash leaves.
+    """
+    try:
+        noted = (directory / SYNCED_FILE).read_bytes()
+    except FileNotFoundError:
+        return 0
+    return int.from_bytes(noted, "big") if len(noted) == 8 else 0
 
 
 def stored_families(directory: Path) -> list[str]:

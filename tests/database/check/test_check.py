@@ -53,8 +53,8 @@ async def chat(hs: Homeserver) -> str:
 
 @pytest.fixture
 async def hs() -> AsyncIterator[Homeserver]:
-    """Return a server on which people have chatted."""
-    async with serve(allow_registration=True) as server:
+    """Return a server on which people have chatted, to be damaged."""
+    async with serve(allow_registration=True, checked=False) as server:
         await chat(server)
         yield server
 

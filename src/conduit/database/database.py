@@ -36,6 +36,9 @@ class Database:
     batches when the disk is nearly full. `released` is called last of all, when the directory may be opened by somebody else.
     """
 
+    cache_overlay: None = None
+    """The database itself has no overlay: what is cached through it is common at once."""
+
     def __init__(
         self,
         engine: Engine,
@@ -68,11 +71,6 @@ class Database:
         )
 
     # --- reading ---------------------------------------------------------------------------------------------------
-
-    @property
-    def cache_overlay(self) -> None:
-        """The database itself has no overlay."""
-        return None
 
     def get(self, tree: str, key: bytes) -> bytes | None:
         """Return the value of `key`, or `None`."""

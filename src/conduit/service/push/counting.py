@@ -71,6 +71,13 @@ def _load_highlight(source: CacheSource, key: tuple[int, int]) -> int:
     return 0 if newest is None else newest[1]
 
 
+def _load_aside(source: CacheSource, room: int) -> int:
+    newest = trees.thread_aside.last(source, (room,))
+    return 0 if newest is None else newest[0][1]
+
+
+_ASIDE: Cached[int, int] = Cached("thread_aside", load=_load_aside, weigh=lambda count: 30)
+"""The newest row of `thread_aside` in a room: most rooms have none that is not read."""
 _ORDINAL: Cached[tuple[int, int], int] = Cached("notify_ordinal", load=_load_ordinal, weigh=lambda ordinal: 150)
 _HIGHLIGHT: Cached[tuple[int, int], int] = Cached("highlight_ordinal", load=_load_highlight, weigh=lambda ordinal: 150)
 
@@ -127,6 +134,7 @@ def count_event(batch: Batch, event: Event, place: PduId, *, server_name: Server
     key = (place.room, thread)
     if thread and (everybody.notify or personal) and relations.thread_root(event.content) is None:
         trees.thread_aside.put(batch, (place.room, place.live), thread)
+        _ASIDE.set(batch, place.room, place.live)
     if everybody.notify:
         ordinal = _ORDINAL.get(batch, key) + 1
         trees.notify_ordinal.put(batch, (*key, place.live), ordinal)
@@ -214,13 +222,15 @@ def _threads_after(
 ) -> Iterable[EventId]:
     """Return the roots of the threads to which anything was added after the count `base` and after their own receipts."""
     found: dict[EventId, None] = {}
-    for position, root in threads.of_room(source, room_id):
-        if position.live <= base:
-            break
-        if position.live > by_thread.get(root, 0):
-            found[root] = None
-    for _, thread in trees.thread_aside.scan(source, (room,), after=base):
-        found[short_ids.event_of(source, thread)] = None
+    if threads.last_answered(source, room_id) > base:
+        for position, root in threads.of_room(source, room_id):
+            if position.live <= base:
+                break
+            if position.live > by_thread.get(root, 0):
+                found[root] = None
+    if _ASIDE.get(source, room) > base:
+        for _, thread in trees.thread_aside.scan(source, (room,), after=base):
+            found[short_ids.event_of(source, thread)] = None
     return found
 
 

@@ -160,9 +160,10 @@ def get_many(source: CacheSource, event_ids: Sequence[EventId]) -> list[ClientEv
     return [event for event in _FORM.get_many(source, event_ids) if event is not None]
 
 
-def at(source: CacheSource, position: PduId) -> ClientEvent | None:
-    """Return the event at a place in a timeline."""
-    event_id = timeline.id_at(source, position)
+def at(source: CacheSource, position: PduId, event_id: EventId | None = None) -> ClientEvent | None:
+    """Return the event at a place in a timeline; `event_id` spares the look-up to a caller who knows it."""
+    if event_id is None:
+        event_id = timeline.id_at(source, position)
     event = None if event_id is None else _FORM.get(source, event_id)
     if event is not None and event._place is None:
         event.place(source, position)

@@ -21,7 +21,7 @@ from typing import Final, NamedTuple
 from conduit.database.cache import CacheSource
 from conduit.database.layouts import PduId
 from conduit.protocol.errors import InvalidParam
-from conduit.protocol.ids import RoomId
+from conduit.protocol.ids import EventId, RoomId
 from conduit.service.rooms import short_ids, timeline
 
 _MAX: Final = (1 << 64) - 1
@@ -122,6 +122,34 @@ def positions(
     return timeline.positions(
         source, room_id, after=_below(room, earlier), before=_above(room, later), reverse=backwards
     )
+
+
+def entries(
+    source: CacheSource, room_id: RoomId, start: Cut, stop: Cut, *, backwards: bool = False
+) -> Iterator[tuple[PduId, EventId | None]]:
+    """Return what `positions` does, with the ids of the events where these are at hand. The newest events need no look into the database."""
+    tail = timeline.newest(source, room_id)
+    if tail and (start if backwards else stop) >= tail[0][0].order():
+        if backwards:
+            for entry in reversed(tail):
+                order = entry[0].order()
+                if order <= stop:
+                    return
+                if order <= start:
+                    yield entry
+            if len(tail) < timeline.TAIL:
+                return
+            start = before(tail[0][0])
+        elif start >= before(tail[0][0]):
+            for entry in tail:
+                order = entry[0].order()
+                if order > stop:
+                    return
+                if order > start:
+                    yield entry
+            return
+    for place in positions(source, room_id, start, stop, backwards=backwards):
+        yield place, None
 
 
 def upper_bound(source: CacheSource, room_id: RoomId, cut: Cut) -> PduId | None:

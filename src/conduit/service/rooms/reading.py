@@ -145,23 +145,28 @@ class Reader:
         found: list[ClientEvent] = []
         last: PduId | None = None
         everything = wanted.everything
-        places = cuts.positions(self.source, self.room_id, start, stop, backwards=backwards)
+        entries = cuts.entries(self.source, self.room_id, start, stop, backwards=backwards)
         more = False
-        for place in islice(places, look_at):
+        for place, event_id in islice(entries, look_at):
             if len(found) == limit:
                 more = True
                 break
             last = place
-            event = client_events.at(self.source, place)
+            event = client_events.at(self.source, place, event_id)
             if event is None or not (everything or self.passes(event, wanted)):
                 continue
             if self.shows(event) or (with_current_state and self._is_current(event)):
                 found.append(event)
         else:
-            more = next(places, None) is not None
+            more = next(entries, None) is not None
         if last is None:
             return Page(found, start, more)
         return Page(found, cuts.before(last) if backwards else cuts.after(last), more)
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether events are wanted in their usual form, without their room."""
+        return self._format is PLAIN and not self._to.with_room
 
     # --- rendering -------------------------------------------------------------------------------------------------
 

@@ -51,6 +51,7 @@ def put(
     trees.receipt.put(batch, key, {"event_id": event_id, "ts": now_ms, "count": count, "at": at})
     trees.receipt_stream.put(batch, (room, count), (user_id, kind, thread))
     _latest.set(batch, room, count)
+    _read.forget(batch, (room, user_id))
     batch.wake(("user", user_id), ("room", room_id))
     if kind == READ:
         for keys in members.wake_keys(batch, room_id, server_name_of(user_id)):
@@ -61,6 +62,7 @@ def put(
 def mark_sent(batch: Batch, room: int, user_id: UserId, at: int, thread: str) -> None:
     """Note that the user's own event at count `at` (of the short room `room`) is read by its sender."""
     trees.receipt.put(batch, (room, user_id, SENT, thread), {"at": at})
+    _read.forget(batch, (room, user_id))
 
 
 def changed_since(source: CacheSource, room_id: RoomId, since: int) -> bool:
@@ -89,15 +91,22 @@ def changes(source: CacheSource, room_id: RoomId, reader: UserId, since: int, up
 
 
 def read_up_to(source: CacheSource, room_id: RoomId, user_id: UserId) -> tuple[int, dict[str, int]]:
-    """Return up to which timeline count the user has read the whole room, and each thread (`MAIN` among them) beyond that."""
+    """Return up to which timeline count the user has read the whole room, and each thread (`MAIN` among them) beyond that. Shared: do not change it."""
     room = short_ids.short_room(source, room_id)
+    return (0, {}) if room is None else _read.get(source, (room, user_id))
+
+
+def _load_read(source: CacheSource, key: tuple[int, str]) -> tuple[int, dict[str, int]]:
     whole = 0
     threads: dict[str, int] = {}
-    if room is None:
-        return whole, threads
-    for (_, _, _, thread), receipt in trees.receipt.scan(source, (room, user_id)):
+    for (_, _, _, thread), receipt in trees.receipt.scan(source, key):
         if thread == UNTHREADED:
             whole = max(whole, receipt["at"])
         else:
             threads[thread] = max(threads.get(thread, 0), receipt["at"])
     return whole, {thread: at for thread, at in threads.items() if at > whole}
+
+
+_read: Cached[tuple[int, str], tuple[int, dict[str, int]]] = Cached(
+    "read_up_to", load=_load_read, weigh=lambda read: 100 + 150 * len(read[1])
+)

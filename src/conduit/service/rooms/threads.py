@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from conduit.database import layouts, trees
-from conduit.database.cache import CacheSource
+from conduit.database.cache import Cached, CacheSource
 from conduit.database.database import Batch
 from conduit.database.layouts import PduId
 from conduit.protocol import relations as rules
@@ -55,6 +55,20 @@ def of_room(source: CacheSource, room_id: RoomId, *, before: PduId | None = None
             yield place, short_ids.event_of(source, root)
 
 
+def _load_answered(source: CacheSource, room: int) -> int:
+    newest = next(trees.thread_order.keys(source, (room,), reverse=True), None)
+    return 0 if newest is None else newest.live
+
+
+_ANSWERED: Cached[int, int] = Cached("thread_answered", load=_load_answered, weigh=lambda count: 30)
+
+
+def last_answered(source: CacheSource, room_id: RoomId) -> int:
+    """Return the live count of the newest reply in any thread of a room; 0 if there is none. Kept in memory."""
+    room = short_ids.short_room(source, room_id)
+    return 0 if room is None else _ANSWERED.get(source, room)
+
+
 def root_of(source: CacheSource, event: Event) -> EventId | None:
     """Return the root of the thread that an event belongs to: by itself, or because it relates to an event that does."""
     found: Event | None = event
@@ -77,6 +91,7 @@ def record(batch: Batch, event: Event, short: int, place: PduId) -> None:
     if root_id is None or not is_event_id(root_id):
         return
     root = short_ids.ensure_event(batch, root_id)
+    _ANSWERED.forget(batch, place.room)
     key = (place.room, root)
     raw_place = layouts.PDU_ID.encode(place)
     known = trees.thread.get(batch, key)
@@ -101,6 +116,7 @@ def remove(batch: Batch, event: Event, place: PduId) -> None:
     if root_id is None or root is None or known is None:
         return
     rows = [row for row in relations.in_room(batch, root, place.room) if row.rel_type == rules.THREAD]
+    _ANSWERED.forget(batch, place.room)
     trees.thread_order.delete(batch, layouts.PDU_ID.decode(known[2]))
     if rows:
         trees.thread.put(

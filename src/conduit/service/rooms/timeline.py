@@ -12,6 +12,7 @@ What is read here is always what may be shown: a redacted event comes pruned, a 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import islice
 
 import orjson
 
@@ -193,6 +194,28 @@ def _load_last(source: CacheSource, room: int) -> PduId | None:
 _LAST: Cached[int, PduId | None] = Cached("last_position", load=_load_last, weigh=lambda place: 200)
 
 
+TAIL = 32
+"""How many events `newest` gives."""
+
+Entry = tuple[PduId, EventId]
+
+
+def _load_tail(source: CacheSource, room: int) -> tuple[Entry, ...]:
+    rows = islice(trees.pduid_pdu.scan(source, (room,), reverse=True), TAIL)
+    return tuple([(place, _at(source, place, data).event_id) for place, data in rows])[::-1]
+
+
+_TAIL: Cached[int, tuple[Entry, ...]] = Cached(
+    "newest_events", load=_load_tail, weigh=lambda entries: 100 + 250 * len(entries)
+)
+
+
+def newest(source: CacheSource, room_id: RoomId) -> Sequence[Entry]:
+    """Return the positions and ids of a room's newest events, oldest first; fewer than `TAIL` only if that is the whole timeline."""
+    room = short_ids.short_room(source, room_id)
+    return () if room is None else _TAIL.get(source, room)
+
+
 def last_position(source: CacheSource, room_id: RoomId) -> PduId | None:
     """Return the position of a room's newest event, or `None` for a room without timeline."""
     room = short_ids.short_room(source, room_id)
@@ -225,11 +248,16 @@ def append(batch: Batch, event: Event, short: int, facts: EventMeta, place: PduI
     trees.room_events.put(batch, (room, short), True)
     _EVENT.set(batch, event.event_id, event)
     _AT.set(batch, place, event.event_id)
-    newest = _LAST.peek(batch, room)
-    if newest is None:
+    last = _LAST.peek(batch, room)
+    if last is None:
         _LAST.forget(batch, room)
-    elif place.order() > newest.order():
+    elif place.order() > last.order():
         _LAST.set(batch, room, place)
+    tail = _TAIL.peek(batch, room)
+    if tail and place.order() > tail[-1][0].order():
+        _TAIL.set(batch, room, (*tail[1 - TAIL :], (place, event.event_id)))
+    else:
+        _TAIL.forget(batch, room)
 
 
 def put_outlier(batch: Batch, event: Event, short: int, facts: EventMeta) -> None:

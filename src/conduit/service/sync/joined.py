@@ -34,11 +34,11 @@ def section(window: Window, room_id: RoomId, items: Mapping[str, Any], *, is_new
     has_summary = not over.known or _summary_changed(window, over.known, end)
     if has_summary:
         named_by = heroes(window.db, end, window.user_id)
-    events = states.section(window, reader, shown, over, named_by or ())
+    changed = states.section(window, reader, shown, over, named_by or ())
     found = timeline.section(reader, shown)
-    news = bool(shown.events or shown.limited or events or is_new or window.full_state or has_summary)
-    if events or not over.known or window.state_after:
-        found[window.state_name] = {"events": reader.render_state(events)}
+    news = bool(shown.events or shown.limited or not changed.is_empty or is_new or window.full_state or has_summary)
+    if not changed.is_empty or not over.known or window.state_after:
+        found[window.state_name] = {"events": changed.events}
     ephemeral = _ephemeral(window, room_id, is_new=is_new)
     if ephemeral or is_new:
         found["ephemeral"] = {"events": event_list(ephemeral)}

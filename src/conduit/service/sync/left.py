@@ -35,13 +35,13 @@ def section(window: Window, room_id: RoomId, items: Mapping[str, Any], *, was_in
         known = state.at_count(window.db, room_id, window.since) if was_in and not window.full_state else 0
         end = state.at_count(window.db, room_id, position.live) or 0
         over = states.span(window, reader, shown, known=known or 0, end=end)
-        events = states.section(window, reader, shown, over)
+        known_state = states.section(window, reader, shown, over)
     else:
         wanted = reader.passes(leave, window.room_filter.timeline)
         shown = Slice([leave] if wanted else [], False, cuts.before(position))
-        events = []
+        known_state = states.NOTHING
     found = timeline.section(reader, shown)
-    found[window.state_name] = {"events": reader.render_state(events)}
+    found[window.state_name] = {"events": known_state.events}
     own = account_data.events(window, items, window.room_filter.account_data)
     if own and window.wants(window.room_filter.account_data, room_id):
         found["account_data"] = {"events": event_list(own)}

@@ -13,11 +13,14 @@ Source: client-server API, GET /sync, `state` and `state_after`; "Lazy-loading r
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import NamedTuple
+from collections.abc import Iterable, Mapping
+from typing import Final, NamedTuple
 
+import orjson
+
+from conduit.database.cache import Cached, CacheSource
 from conduit.protocol.ids import EventId, UserId
-from conduit.service.rooms import client_events, short_ids, state
+from conduit.service.rooms import client_events, short_ids, state, state_bodies
 from conduit.service.rooms.client_events import ClientEvent
 from conduit.service.rooms.reading import Reader
 from conduit.service.sync import lazy_members
@@ -47,18 +50,56 @@ def span(window: Window, reader: Reader, shown: Slice, *, known: int, end: int) 
     return Span(known, start or 0, end)
 
 
-def section(
-    window: Window, reader: Reader, shown: Slice, over: Span, heroes: Iterable[ClientEvent] = ()
-) -> list[ClientEvent]:
-    """Return the events of the section, filtered; with lazy loading, of the members only those who matter."""
+class Section(NamedTuple):
+    """The events of the section as a JSON array, and whether there are any."""
+
+    events: orjson.Fragment
+    is_empty: bool
+
+
+NOTHING: Final = Section(orjson.Fragment(b"[]"), True)
+
+
+def section(window: Window, reader: Reader, shown: Slice, over: Span, heroes: Iterable[ClientEvent] = ()) -> Section:
+    """Return the section, filtered; with lazy loading, of the members only those who matter."""
     wanted = window.room_filter.state
     if not window.wants(wanted, reader.room_id):
-        return []
-    entries = _after(window, over) if window.state_after else _at_start(window, shown, over)
+        return NOTHING
+    wants_all = wanted.everything and not wanted.lazy_load_members and reader.is_plain
+    if wants_all and _is_state_of_end(window, shown, over):
+        return Section(orjson.Fragment(_whole(reader, over.end)), False)
+    events = _chosen(window, reader, shown, over, heroes)
+    return Section(reader.render_state(events), not events)
+
+
+def _is_state_of_end(window: Window, shown: Slice, over: Span) -> bool:
+    """Tell whether what is wanted is simply the whole state at the end of the timeline."""
+    return not over.known and (window.state_after or all(event.state_key is None for event in shown.events))
+
+
+def _whole(reader: Reader, number: int) -> bytes:
+    """Return a whole state, which is the same for everybody."""
+    source = reader.source
+
+    def make() -> bytes:
+        shorts = list(state.ids(source, number).values())
+        events = client_events.get_many(source, short_ids.events_of(source, shorts))
+        return b"[" + b",".join([event.closed for event in events]) + b"]"
+
+    head = state.head(source, reader.room_id)
+    if head is None or head.state != number:
+        return make()
+    return state_bodies.get(source, reader.room_id, number, "sync", make)
+
+
+def _chosen(
+    window: Window, reader: Reader, shown: Slice, over: Span, heroes: Iterable[ClientEvent]
+) -> list[ClientEvent]:
+    wanted = window.room_filter.state
     if wanted.lazy_load_members:
-        ids = _lazy(window, reader, shown, over, entries, heroes)
+        ids = _lazy(window, reader, shown, over, heroes)
     else:
-        ids = short_ids.events_of(window.db, list(entries.values()))
+        ids = short_ids.events_of(window.db, list(_entries(window, shown, over).values()))
     events = client_events.get_many(window.db, ids)
     if not wanted.everything:
         events = [event for event in events if reader.passes(event, wanted)]
@@ -66,6 +107,10 @@ def section(
         # What stands in the timeline is known to the client as well.
         lazy_members.remember(window, reader.room_id, (*shown.events, *events))
     return events
+
+
+def _entries(window: Window, shown: Slice, over: Span) -> dict[int, int]:
+    return _after(window, over) if window.state_after else _at_start(window, shown, over)
 
 
 def _after(window: Window, over: Span) -> dict[int, int]:
@@ -97,26 +142,40 @@ def _lazy(
     reader: Reader,
     shown: Slice,
     over: Span,
-    entries: dict[int, int],
     heroes: Iterable[ClientEvent],
 ) -> list[EventId]:
-    """Return the events of `entries` but of the members only those who matter, and who of these is missing there.
+    """Return the events of the section but of the members only those who matter, and who of these is missing there.
 
     Who matters is who sent something in the timeline, the heroes, and of a room that the client knows nothing of the user too. Of a known room every
-    change of membership in `entries` matters: the client cannot learn of it in any other way.
+    change of membership matters: the client cannot learn of it in any other way.
     """
     source = window.db
-    keys = short_ids.statekeys_of(source, list(entries))
-    if over.known:
-        chosen = list(entries.values())
+    present: set[str] = set()
+    if _is_state_of_end(window, shown, over):
+        ids = list(_WITHOUT_MEMBERS.get(source, over.end))
+    elif over.known:
+        entries = _entries(window, shown, over)
+        present = {key for event_type, key in short_ids.statekeys_of(source, list(entries)) if event_type == MEMBER}
+        ids = short_ids.events_of(source, list(entries.values()))
     else:
-        chosen = [short for (event_type, _), short in zip(keys, entries.values(), strict=True) if event_type != MEMBER]
-    present = {pair[1] for pair in keys if pair[0] == MEMBER} if over.known else set()
-    ids = short_ids.events_of(source, chosen)
+        ids = _without_members(source, _entries(window, shown, over))
     for member, event_id in _members_that_matter(window, reader, shown, over, heroes).items():
         if member not in present and (not over.known or _is_needed(window, reader, member, event_id)):
             ids.append(event_id)
     return ids
+
+
+def _without_members(source: CacheSource, entries: Mapping[int, int]) -> list[EventId]:
+    keys = short_ids.statekeys_of(source, list(entries))
+    shorts = [short for (event_type, _), short in zip(keys, entries.values(), strict=True) if event_type != MEMBER]
+    return short_ids.events_of(source, shorts)
+
+
+_WITHOUT_MEMBERS: Cached[int, tuple[EventId, ...]] = Cached(
+    "state_without_members",
+    load=lambda source, number: tuple(_without_members(source, state.ids(source, number))),
+    weigh=lambda ids: 100 + 60 * len(ids),
+)
 
 
 def _members_that_matter(

@@ -42,6 +42,8 @@ async def sync(ctx: Context, request: SyncRequest) -> Json:
 
 async def _news(ctx: Context, request: SyncRequest, since: SyncToken) -> Json:
     key = ("user", request.user_id)
+    if request.timeout_ms <= 0 and not _may_have_news(ctx, key, since):
+        return _nothing(ctx, request, since)
     timeout = min(request.timeout_ms, MAX_TIMEOUT_MS) / 1000
     deadline = ctx.clock.monotonic() + timeout
     with ctx.db.watch.register((key,)) as waiter:

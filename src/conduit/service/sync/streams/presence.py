@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from conduit.protocol.ids import UserId
@@ -18,11 +18,11 @@ def changes(window: Window, came: Iterable[UserId]) -> list[dict[str, Any]]:
     if wanted.passes_nothing:
         return []
     presence = window.ctx.presence
-    found: dict[UserId, Mapping[str, Any]] = {
-        user_id: content
-        for user_id, content in presence.changes(window.since, window.upto).items()
-        if user_id == window.user_id or members.share_room(window.db, window.user_id, user_id)
-    }
+    changed = presence.changes(window.since, window.upto)
+    found: dict[UserId, Mapping[str, Any]] = {user_id: changed[user_id] for user_id in _in_sight(window, changed)}
+    if window.initial:
+        # Who is not mentioned is offline.
+        found = {user_id: content for user_id, content in found.items() if content["presence"] != "offline"}
     for user_id in came:
         content = presence.get(user_id) if user_id not in found else None
         if content is not None:
@@ -32,3 +32,15 @@ def changes(window: Window, came: Iterable[UserId]) -> list[dict[str, Any]]:
         for user_id, content in found.items()
         if wanted.passes(TYPE, user_id)
     ]
+
+
+def _in_sight(window: Window, users: Collection[UserId]) -> Iterable[UserId]:
+    """Return those of `users` who share a room with the user, and the user, if among them."""
+    rooms = members.rooms(window.db, window.user_id)
+    if len(users) <= len(rooms):
+        return [user for user in users if user == window.user_id or members.share_room(window.db, window.user_id, user)]
+    wanted = frozenset(users)
+    found = wanted & {window.user_id}
+    for room_id in rooms:
+        found |= wanted & members.joined(window.db, room_id)
+    return found

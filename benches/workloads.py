@@ -173,8 +173,9 @@ async def deliver(world: World) -> Result:
 
     ready = asyncio.Semaphore(0)
     pollers = [asyncio.ensure_future(poll(user)) for user in world.users[1:21]]
-    for _ in pollers:
-        await ready.acquire()
+    async with asyncio.timeout(60):
+        for _ in pollers:
+            await ready.acquire()
     await asyncio.sleep(0.5)
     cpu, started = world.peer.cpu_seconds(), time.perf_counter()
     for index in range(count):

@@ -223,11 +223,13 @@ async def sync_initial_lazy(world: World) -> Result:
 
 async def sync_nothing_new(world: World) -> Result:
     """Sync on 16 connections when nothing is new."""
+    users = world.users[:16]
+    tokens = [(await user.get(f"{C}/sync?timeout=0"))["next_batch"] for user in users]
+    # Once more, when all have come: the second answers settle what the first ones caused (presence).
+    for index, user in enumerate(users):
+        tokens[index] = (await user.get(f"{C}/sync?timeout=0&since={quote(tokens[index])}"))["next_batch"]
     lanes = []
-    for user in world.users[:16]:
-        since = (await user.get(f"{C}/sync?timeout=0"))["next_batch"]
-        # Once more: the second answer settles what the first one caused (presence).
-        since = (await user.get(f"{C}/sync?timeout=0&since={quote(since)}"))["next_batch"]
+    for user, since in zip(users, tokens, strict=True):
         path = f"{C}/sync?timeout=0&since={quote(since)}"
         lanes.append([partial(user.request, "GET", path) for _ in range(world.scale.repeat * 5)])
     return await run(world.peer, lanes)

@@ -62,3 +62,74 @@ def test_registrations_end_with_their_block() -> None:
         pass
     watch.wake(["a", "b"])
     assert watch._waiters == {}
+
+
+async def test_subscription_gathers_the_woken_keys_of_its_kind() -> None:
+    """Each once until taken, in the order of waking, and none of another kind."""
+    watch = Watch()
+    with watch.subscribe("destination") as queue:
+        watch.wake([("destination", "b")])
+        watch.wake([("destination", "a"), ("user", "a"), "destination"])
+        watch.wake([("destination", "b")])
+        assert await queue.take() == [("destination", "b"), ("destination", "a")]
+        task = asyncio.create_task(queue.take())
+        for _ in range(3):
+            await asyncio.sleep(0)
+        assert not task.done()
+        watch.wake_all()
+        assert await task == []
+        assert await queue.take(0) == []
+    assert watch._subscriptions == {}
+
+
+async def test_subscriber_waits_for_the_next_key() -> None:
+    """What was taken is not taken again, and the next wake-up ends the wait."""
+    watch = Watch()
+    with watch.subscribe("destination") as queue, watch.subscribe("destination") as other:
+        task = asyncio.create_task(queue.take())
+        await asyncio.sleep(0)
+        assert not task.done()
+        watch.wake([("destination", "a")])
+        assert await task == [("destination", "a")]
+        task = asyncio.create_task(queue.take())
+        await asyncio.sleep(0)
+        watch.wake([("destination", "a")])
+        assert await task == [("destination", "a")]
+        assert await other.take() == [("destination", "a")]
+
+
+async def test_subscriber_is_let_go_at_the_end() -> None:
+    """With nothing to serve, as at shutdown."""
+    watch = Watch()
+    with watch.subscribe("destination") as queue:
+        task = asyncio.create_task(queue.take())
+        await asyncio.sleep(0)
+        watch.wake_all()
+        assert await task == []
+
+
+async def test_crowd_is_released_and_not_noted() -> None:
+    """Its members are told to look, at what the noted keys say."""
+    count = 7
+    watch = Watch(lambda: count)
+    with watch.register([("user", "a")]) as waiter, watch.register([("user", "z")]) as other:
+        watch.wake([("room", "r")], [frozenset({("user", "a"), ("user", "b")})])
+        assert await waiter.wait(0)
+        assert not await other.wait(0)
+    assert watch.last(("room", "r")) == watch.newest == 7
+    assert watch.last(("user", "a")) == 0
+    assert watch.latest([("user", "a"), ("room", "r"), ("room", "s")]) == 7
+    assert watch.latest([]) == 0
+
+
+async def test_waiter_that_is_cancelled_can_wait_again() -> None:
+    """And hears of what woke it meanwhile."""
+    watch = Watch()
+    with watch.register(["a"]) as waiter:
+        task = asyncio.create_task(waiter.wait(60))
+        await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        watch.wake(["a"])
+        assert await waiter.wait(60)
+        assert not await waiter.wait(0)

@@ -467,6 +467,20 @@ membership_stream = Tree(
     ours=True,
     doc="user, count -> room in which the user's membership changed; one row a room",
 )
+partial_room = Tree(
+    "partial_room",
+    key=one(TEXT),
+    value=JSON,
+    ours=True,
+    doc="room joined without its list of members -> {event, servers, via}: the join, servers in the room, whom to ask",
+)
+membership_intent = Tree(
+    "membership_intent",
+    key=row(TEXT, TEXT),
+    value=JSON,
+    ours=True,
+    doc="room, user -> {membership, server, version, event, undo}: a signed member event about to leave for another server",
+)
 
 # === Ours: counts, receipts, notifications =========================================================================
 notify_ordinal = Tree(

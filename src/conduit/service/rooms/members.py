@@ -15,6 +15,7 @@ from conduit.database.cache import Cached, CacheSource
 from conduit.database.database import Batch
 from conduit.database.layouts import Membership
 from conduit.protocol.ids import RoomId, ServerName, UserId
+from conduit.service.rooms import partial
 from conduit.service.rooms.layered import LayeredMap, LayeredSet
 
 LEFT = frozenset({"leave", "ban"})
@@ -250,8 +251,10 @@ def knocking(source: CacheSource, room_id: RoomId) -> list[UserId]:
 
 
 def servers(source: CacheSource, room_id: RoomId) -> list[ServerName]:
-    """Return the servers with a user in the room."""
-    return [ServerName(server) for server in _JOINED.get(source, room_id).servers]
+    """Return the servers with a user in the room; as long as its members are not all known, also those that were in it at the join."""
+    known = [ServerName(server) for server in _JOINED.get(source, room_id).servers]
+    joined_fast = partial.find(source, room_id)
+    return known if joined_fast is None else list(joined_fast.servers.union(known))
 
 
 def rooms_of_server(source: CacheSource, server_name: ServerName) -> list[RoomId]:

@@ -1,0 +1,88 @@
+"""Rooms of which this server does not know all members yet: it has joined fast, and the list is still coming.
+
+Such a room is used like any other. What is known of its state is right but not all: `m.room.member` events are missing. So events go to the
+servers that were named at the join, an unknown member is not taken for somebody who is not there, and who asks for all members waits.
+
+Source: server-server API, `PUT /_matrix/federation/v2/send_join`, `omit_members`.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from conduit.database import trees
+from conduit.database.cache import Cached, CacheSource
+from conduit.database.database import Batch, Database
+from conduit.protocol.ids import EventId, RoomId, ServerName, UserId
+
+
+class Partial(NamedTuple):
+    """How a room was joined: by which event, which servers were in it, and which of them were helpful."""
+
+    event_id: EventId
+    servers: frozenset[ServerName]
+    via: tuple[ServerName, ...]
+
+
+def _load(source: CacheSource, room_id: RoomId) -> Partial | None:
+    row = trees.partial_room.get(source, room_id)
+    if row is None:
+        return None
+    return Partial(EventId(row["event"]), frozenset(map(ServerName, row["servers"])), tuple(row["via"]))
+
+
+_PARTIAL: Cached[RoomId, Partial | None] = Cached(
+    "partial_room", load=_load, weigh=lambda known: 60 if known is None else 300 + 120 * len(known.servers)
+)
+
+
+def find(source: CacheSource, room_id: RoomId) -> Partial | None:
+    """Return how the room was joined if its members are not all known, else `None`."""
+    return _PARTIAL.get(source, room_id)
+
+
+def is_partial(source: CacheSource, room_id: RoomId) -> bool:
+    """Tell whether members of the room are missing from its state."""
+    return _PARTIAL.get(source, room_id) is not None
+
+
+def rooms(source: CacheSource) -> list[RoomId]:
+    """Return all rooms whose members are not all known."""
+    return [RoomId(room_id) for room_id in trees.partial_room.keys(source, ())]
+
+
+def is_unknown(source: CacheSource, room_id: RoomId, event_type: str, known: object) -> bool:
+    """Tell whether state of a type that was not found (`known` is `None`) may exist all the same."""
+    return known is None and event_type == "m.room.member" and is_partial(source, room_id)
+
+
+def begin(batch: Batch, room_id: RoomId, known: Partial) -> None:
+    """Let the members of the room be incomplete."""
+    row = {"event": known.event_id, "servers": sorted(known.servers), "via": list(known.via)}
+    trees.partial_room.put(batch, room_id, row)
+    _PARTIAL.set(batch, room_id, known)
+
+
+def end(batch: Batch, room_id: RoomId) -> None:
+    """Let the members of the room be complete, or no matter any more; whoever waits for it goes on."""
+    trees.partial_room.delete(batch, room_id)
+    _PARTIAL.set(batch, room_id, None)
+    batch.wake(("whole", room_id))
+
+
+async def whole(db: Database, room_id: RoomId, seconds: float) -> bool:
+    """Wait until all members of the room are known, at most `seconds`; tell whether they are."""
+    if not is_partial(db, room_id):
+        return True
+    with db.watch.register([("whole", room_id)]) as waiter:
+        if is_partial(db, room_id):
+            await waiter.wait(seconds)
+    return not is_partial(db, room_id)
+
+
+def is_being_joined(source: CacheSource, room_id: RoomId, user_id: UserId | None = None) -> bool:
+    """Tell whether somebody of this server, or that user, is on the way into the room: a join has been sent and its answer is not in place yet."""
+    if user_id is not None:
+        row = trees.membership_intent.get(source, (room_id, user_id))
+        return row is not None and row["membership"] == "join"
+    return any(row["membership"] == "join" for _, row in trees.membership_intent.scan(source, (room_id,)))

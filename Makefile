@@ -48,7 +48,7 @@ lock: $(VENV)/.installed-dev
 	scripts/lock --upgrade
 
 clean:
-	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis src/*.egg-info tests/clients/js/node_modules
+	rm -rf $(VENV) .venv-synapse build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis src/*.egg-info tests/clients/js/node_modules
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 15))' || { \

@@ -19,7 +19,6 @@ import psutil
 from benches.http import Connection
 
 ROOT = Path(__file__).resolve().parent.parent
-SYNAPSE_VERSION = "1.163.2"
 START_SECONDS = 120.0
 
 
@@ -141,16 +140,11 @@ enabled = false
 
 
 def synapse_python() -> Path:
-    """Return a Python that has Synapse: of `SYNAPSE_PYTHON`, else of a virtual environment that is made at first."""
+    """Return a Python that has Synapse: of `SYNAPSE_PYTHON`, else of the virtual environment that the tests use too."""
     if "SYNAPSE_PYTHON" in os.environ:
         return Path(os.environ["SYNAPSE_PYTHON"])
-    environment = ROOT / ".venv-synapse"
-    python = environment / "bin" / "python"
-    if not (environment / "ready").exists():
-        subprocess.run([sys.executable, "-m", "venv", environment], check=True)
-        subprocess.run([python, "-m", "pip", "install", "-q", f"matrix-synapse=={SYNAPSE_VERSION}"], check=True)
-        (environment / "ready").touch()
-    return python
+    subprocess.run([ROOT / "scripts" / "synapse-venv"], check=True)
+    return ROOT / ".venv-synapse" / "bin" / "python"
 
 
 _RATE = "{per_second: 100000, burst_count: 100000}"

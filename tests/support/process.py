@@ -28,7 +28,7 @@ PATIENCE_SECONDS = 60.0
 
 _CONFIG = """\
 [global]
-server_name = "localhost"
+server_name = "{server_name}"
 address = "127.0.0.1"
 port = 0
 database_backend = "{engine}"
@@ -41,11 +41,14 @@ allow_registration = true
 class ServerProcess:
     """A server that can be started, ended and killed again and again on the same data, each time on another port."""
 
-    def __init__(self, directory: Path, engine: str, settings: str = "") -> None:
+    def __init__(self, directory: Path, engine: str, settings: str = "", *, server_name: str = "localhost") -> None:
         """`settings` are further lines of the configuration; they may open tables below `[global]`."""
         self.directory = directory
+        self.server_name = server_name
         self.config = directory / "conduit.toml"
-        self.config.write_text(_CONFIG.format(engine=engine, data=directory / "data", settings=settings))
+        self.config.write_text(
+            _CONFIG.format(server_name=server_name, engine=engine, data=directory / "data", settings=settings)
+        )
         self.url = ""
         """The base URL of the running server, without a slash at its end."""
         self.log: list[str] = []

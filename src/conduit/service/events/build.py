@@ -41,6 +41,35 @@ def build(
 
     `content` has been checked (`event_format.check_new`) and is not copied. Raises `TooLarge` when the whole has more than 65,536 bytes.
     """
+    pdu = draft(
+        ctx,
+        source,
+        room_id,
+        version,
+        sender,
+        event_type,
+        content,
+        state_key=state_key,
+        redacts=redacts,
+        origin_server_ts=origin_server_ts,
+    )
+    return _seal(ctx, pdu, version)
+
+
+def draft(
+    ctx: Context,
+    source: CacheSource,
+    room_id: RoomId,
+    version: RoomVersion,
+    sender: UserId,
+    event_type: str,
+    content: dict[str, Any],
+    *,
+    state_key: str | None = None,
+    redacts: EventId | None = None,
+    origin_server_ts: int | None = None,
+) -> dict[str, Any]:
+    """Return that event without hash, signature and id: what a template for another server's user is made of."""
     tips = leaves.of(source, room_id)
     if len(tips) > MAX_PREV_EVENTS:
         tips = tuple(sorted(tips, key=lambda leaf: (leaf.depth, leaf.short))[-MAX_PREV_EVENTS:])
@@ -60,7 +89,7 @@ def build(
         pdu["state_key"] = state_key
     if redacts is not None and not version.redacts_in_content:
         pdu["redacts"] = redacts
-    return _seal(ctx, pdu, version)
+    return pdu
 
 
 def build_create(

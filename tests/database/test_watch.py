@@ -98,6 +98,19 @@ async def test_subscriber_waits_for_the_next_key() -> None:
         assert await other.take() == [("destination", "a")]
 
 
+async def test_subscriber_of_several_kinds_gets_what_is_announced() -> None:
+    """In the order of the news, without a note of them; other kinds go elsewhere."""
+    watch = Watch(lambda: 7)
+    watch.announce(("typing", "before"))
+    with watch.subscribe("typing", "presence") as queue:
+        watch.announce(("typing", "r"), ("receipt", "r"), ("presence", "u"))
+        watch.wake([("typing", "s")])
+        assert await queue.take() == [("typing", "r"), ("presence", "u"), ("typing", "s")]
+        assert watch.last(("typing", "r")) == 0
+    watch.announce(("typing", "after"))
+    assert await queue.take(0) == []
+
+
 async def test_subscriber_is_let_go_at_the_end() -> None:
     """With nothing to serve, as at shutdown."""
     watch = Watch()

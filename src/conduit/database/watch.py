@@ -69,7 +69,7 @@ def _let_go(waiting: asyncio.Future[bool]) -> None:
 
 
 class Subscription(AbstractContextManager["Subscription"]):
-    """A queue of all keys of one kind that are woken, for who serves them all: the sender and its destinations.
+    """A queue of all keys of some kinds that are woken or announced, for who serves them all: the sender and its destinations.
 
         with db.watch.subscribe("destination") as queue:
             serve(everything that is stored)          # subscribed first, read afterwards
@@ -80,12 +80,13 @@ class Subscription(AbstractContextManager["Subscription"]):
     A key woken several times before it is taken is taken once. Keys in crowds are not seen. Leave the `with` block to end it.
     """
 
-    def __init__(self, watch: Watch, kind: str) -> None:
+    def __init__(self, watch: Watch, kinds: tuple[str, ...]) -> None:
         self._watch = watch
-        self._kind = kind
+        self._kinds = kinds
         self._keys: dict[tuple[str, ...], None] = {}
         self._alarm = Waiter(watch, frozenset())
-        watch._subscriptions.setdefault(kind, []).append(self)
+        for kind in kinds:
+            watch._subscriptions.setdefault(kind, []).append(self)
 
     async def take(self, timeout: float | None = None) -> list[tuple[str, ...]]:  # noqa: ASYNC109 (as `Waiter.wait`)
         """Return the keys woken since the last call, in order of their first wake-up; wait for one if there is none.
@@ -111,9 +112,10 @@ class Subscription(AbstractContextManager["Subscription"]):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         subscriptions = self._watch._subscriptions
-        subscriptions[self._kind].remove(self)
-        if not subscriptions[self._kind]:
-            del subscriptions[self._kind]
+        for each in self._kinds:
+            subscriptions[each].remove(self)
+            if not subscriptions[each]:
+                del subscriptions[each]
 
 
 class Watch:
@@ -137,9 +139,14 @@ class Watch:
         """Return a waiter on `keys`; leave its `with` block to end the registration."""
         return Waiter(self, frozenset(keys))
 
-    def subscribe(self, kind: str) -> Subscription:
-        """Return a queue of every woken key whose first part is `kind`; leave its `with` block to end it."""
-        return Subscription(self, kind)
+    def subscribe(self, *kinds: str) -> Subscription:
+        """Return a queue of every key woken or announced whose first part is one of `kinds`; leave its `with` block to end it."""
+        return Subscription(self, kinds)
+
+    def announce(self, *keys: tuple[str, ...]) -> None:
+        """Give news to the subscriptions of their kinds: what has changed, in the key itself. Nobody waits on it, and it is not noted."""
+        if self._subscriptions:
+            self._hand_out(keys)
 
     def last(self, key: WakeKey) -> int:
         """Return a count after which nothing has touched `key`: who has read everything up to it has missed nothing."""
@@ -167,14 +174,19 @@ class Watch:
         for key in keys:
             for waiter in waiters.get(key, ()):
                 waiter.wake()
-            if self._subscriptions and isinstance(key, tuple) and key[0] in self._subscriptions:
-                for subscription in self._subscriptions[key[0]]:
-                    subscription.put(key)
+        if self._subscriptions:
+            self._hand_out(keys)
         if waiters:
             for crowd in crowds:
                 for key in self._waited_on & crowd:
                     for waiter in waiters[key]:
                         waiter.wake()
+
+    def _hand_out(self, keys: Iterable[WakeKey]) -> None:
+        for key in keys:
+            if isinstance(key, tuple) and key[0] in self._subscriptions:
+                for subscription in self._subscriptions[key[0]]:
+                    subscription.put(key)
 
     def wake_all(self) -> None:
         """Wake everyone, as at shutdown."""

@@ -14,12 +14,11 @@ from conduit.service.rooms import state, timeline
 
 
 def _load_acl(source: CacheSource, event_id: EventId) -> ServerAcl | None:
-    event = timeline.event(source, event_id)
+    # What a redaction would leave of the list lets nobody in; no local user may redact it, but others may.
+    event = timeline.unredacted(source, event_id)
     return None if event is None else ServerAcl(event.content)
 
 
-# A redaction leaves nothing of the list, which then lets nobody in: `timeline.event` says so when it is read anew after a start.
-# `m.room.server_acl` is therefore one of the types that no local user may redact.
 _ACL: Cached[EventId, ServerAcl | None] = Cached("server_acl", load=_load_acl, weigh=lambda acl: 4000)
 
 

@@ -17,7 +17,6 @@ import os
 import signal
 import socket
 from collections.abc import Callable, Iterable
-from collections.abc import Set as AbstractSet
 from pathlib import Path
 
 import structlog
@@ -33,6 +32,7 @@ from conduit.config.schema import MB, Config
 from conduit.database.database import Database
 from conduit.database.errors import DiskFull, EngineFault
 from conduit.database.open import open_database
+from conduit.database.watch import Crowd, WakeKey
 from conduit.protocol.ids import RoomId, ServerName, UserId
 from conduit.service import identity, transactions
 from conduit.service.admin import reports as admin_reports
@@ -149,13 +149,13 @@ def build(
     try:
         identity.settle_server_name(db, server_name)
 
-        def see_room(room_id: RoomId) -> Iterable[AbstractSet[tuple[str, str]]]:
-            return members.wake_keys(db, room_id, server_name)
+        def see_room(room_id: RoomId) -> Iterable[Crowd]:
+            return members.crowds(db, room_id, server_name)
 
-        def see_user(user_id: UserId) -> Iterable[AbstractSet[tuple[str, str]]]:
-            yield frozenset((("user", user_id),))
+        def see_user(user_id: UserId) -> Iterable[tuple[WakeKey, Iterable[Crowd]]]:
+            yield ("user", user_id), ()
             for room_id in members.rooms(db, user_id):
-                yield from members.wake_keys(db, room_id, server_name)
+                yield ("sight", room_id), members.crowds(db, room_id, server_name)
 
         structure = config.media.directory_structure
         ctx = Context(

@@ -13,7 +13,7 @@ from conduit.database.memory import MemoryEngine
 from conduit.database.trees import TREE_NAMES
 from conduit.service.presence import ACTIVE_MS, CHECK_SECONDS, IDLE_MS, OFFLINE_MS, Presence
 from tests.support.clock import ManualClock
-from tests.support.rooms import ALICE, BOB
+from tests.support.rooms import ALICE
 
 
 class World:
@@ -23,7 +23,7 @@ class World:
         self.clock = clock
         self.db = Database(MemoryEngine(TREE_NAMES))
         self.presence = Presence(
-            db=self.db, clock=clock, audience=lambda user_id: [frozenset({("user", BOB)})], **options
+            db=self.db, clock=clock, audience=lambda user_id: [(("sight", "!room"), ())], **options
         )
         self._told = 0
 
@@ -34,7 +34,7 @@ class World:
 
     def told(self) -> bool:
         """Tell whether Bob has been told anything since last asked."""
-        count = self.db.watch.last(("user", BOB))
+        count = self.db.watch.last(("sight", "!room"))
         before, self._told = self._told, count
         assert (count > before) == (ALICE in self.presence.changes(before, count))
         return count > before

@@ -111,7 +111,7 @@ def _check_members(db: Database, room_id: RoomId) -> None:
         assert trees.serverroomids.has(db, (server, room_id))
         local = {user for user in by["join"] if server_name_of(user) == server}
         assert members.joined_local(db, room_id, server) == local
-        woken = frozenset[tuple[str, str]]().union(*members.wake_keys(db, room_id, server))
+        woken = frozenset[tuple[str, str]]().union(*members.crowds(db, room_id, server))
         assert {("user", user) for user in local} <= woken
     for user_id, membership in memberships.items():
         _check_member(db, room_id, UserId(user_id), membership, current[user_id])

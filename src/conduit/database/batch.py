@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Hashable, Iterator, Sequence
-from collections.abc import Set as AbstractSet
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from conduit.database.cache import CachePool
 from conduit.database.engine import Writes
 from conduit.database.overlay import Changes, overlaid
+from conduit.database.watch import Crowd
 
 if TYPE_CHECKING:
     from conduit.database.database import Database
@@ -37,6 +37,7 @@ class Batch:
         "_tripped",
         "_tripwire",
         "cache_overlay",
+        "crowds",
         "db",
         "reserved",
         "wakes",
@@ -46,6 +47,7 @@ class Batch:
         self.db = db
         self.cache_overlay: dict[tuple[str, Any], Any] = {}
         self.wakes: set[Hashable] = set()
+        self.crowds: list[Crowd] = []
         self.reserved = db._reserved
         self._count_before = db._count
         self._changes = Changes()
@@ -143,9 +145,9 @@ class Batch:
         """Wake whoever waits on `keys` once this batch is durable."""
         self.wakes.update(keys)
 
-    def wake_many(self, keys: AbstractSet[Hashable]) -> None:
-        """Wake whoever waits on any of `keys`; cheap for large sets."""
-        self.wakes.update(keys)
+    def wake_crowd(self, keys: Crowd) -> None:
+        """Release whoever waits on one of `keys`, once this batch is durable. What they are to look at has a key of its own, which `wake` notes."""
+        self.crowds.append(keys)
 
     def on_commit(self, hook: Callable[[], None]) -> None:
         """Call `hook` right after this batch was applied; not at all if it is dropped."""

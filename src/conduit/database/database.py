@@ -202,7 +202,7 @@ class Database:
                 raise EngineFault(f"writing failed: {error}") from error
         self._reserved = batch.reserved
         self.cache_pool.publish(batch.cache_overlay)
-        self._syncer.batch_applied(batch.wakes, wrote=bool(writes))
+        self._syncer.batch_applied(batch.wakes, batch.crowds, wrote=bool(writes))
 
     def _failed(self, error: BaseException) -> None:
         self._fault = error

@@ -16,13 +16,13 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import asdict, dataclass
 from queue import SimpleQueue
 
 from conduit.database.errors import EngineFault
-from conduit.database.watch import Watch
+from conduit.database.watch import Crowd, Watch
 
 SWITCH_INTERVAL_S = 30e-6
 
@@ -68,12 +68,12 @@ class Syncer:
         self._in_flight = False
         self._fault: BaseException | None = None
         self._waiters: deque[tuple[int, asyncio.Future[None]]] = deque()
-        self._wakes: deque[tuple[int, AbstractSet[Hashable]]] = deque()
+        self._wakes: deque[tuple[int, AbstractSet[Hashable], Sequence[Crowd]]] = deque()
         self._orders: SimpleQueue[tuple[asyncio.AbstractEventLoop, int] | None] = SimpleQueue()
         self._thread: threading.Thread | None = None
 
-    def batch_applied(self, wakes: AbstractSet[Hashable], *, wrote: bool) -> None:
-        """Count a batch that the engine has applied, and wake `wakes` once it is durable; see to it that it becomes so."""
+    def batch_applied(self, wakes: AbstractSet[Hashable], crowds: Sequence[Crowd] = (), *, wrote: bool) -> None:
+        """Count a batch that the engine has applied, and wake `wakes` and `crowds` once it is durable; see to it that it becomes so."""
         if wakes:
             # Noted at once, released when durable: who reads in between sees the news and answers once they are durable.
             self._watch.note(wakes)
@@ -82,11 +82,11 @@ class Syncer:
             self.figures.batches += 1
             if not self._in_thread:
                 self.sync_now()
-        if wakes:
+        if wakes or crowds:
             if self.durable >= self.applied:
-                self._watch.release(wakes)
+                self._watch.release(wakes, crowds)
             else:
-                self._wakes.append((self.applied, wakes))
+                self._wakes.append((self.applied, wakes, crowds))
         if self.durable < self.applied:
             self._start()
 
@@ -182,4 +182,5 @@ class Syncer:
                 done.set_result(None)
         wakes = self._wakes
         while wakes and wakes[0][0] <= target:
-            self._watch.release(wakes.popleft()[1])
+            _, keys, crowds = wakes.popleft()
+            self._watch.release(keys, crowds)

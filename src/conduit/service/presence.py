@@ -8,12 +8,12 @@ Source: client-server API, "Presence".
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable
-from collections.abc import Set as AbstractSet
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from conduit.database.database import Database
+from conduit.database.watch import Crowd, WakeKey
 from conduit.protocol.ids import UserId
 from conduit.utils.clock import Clock
 
@@ -25,8 +25,8 @@ CHECK_SECONDS = 10.0
 
 STATES = ("online", "unavailable", "offline")
 
-Audience = Callable[[UserId], Iterable[AbstractSet[Hashable]]]
-"""The wake keys of those who share a room with a user, and the user's own."""
+Audience = Callable[[UserId], Iterable[tuple[WakeKey, Iterable[Crowd]]]]
+"""The wake keys that tell of a user's presence: the own one, and for each room one with the crowds that are released by it."""
 
 
 @dataclass(slots=True)
@@ -146,5 +146,5 @@ class Presence:
 
     def _tell(self, user_id: UserId, state: _State) -> None:
         state.count = self._db.next_count()
-        for keys in self._audience(user_id):
-            self._db.watch.wake(keys)
+        for key, crowds in self._audience(user_id):
+            self._db.watch.wake((key,), crowds)

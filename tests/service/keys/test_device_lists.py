@@ -5,6 +5,7 @@ from __future__ import annotations
 from conduit.database import trees
 from conduit.protocol.ids import UserId
 from conduit.service.keys import device_lists
+from conduit.service.rooms import members
 from tests.support.rooms import ALICE, BOB, CAROL, World
 
 
@@ -34,15 +35,19 @@ def test_change_is_seen_by_who_shares_a_room_and_by_oneself() -> None:
     assert changed(world, BOB, since) == set()
 
 
-def test_change_wakes_whoever_sees_it() -> None:
+async def test_change_wakes_whoever_sees_it() -> None:
     """And nobody else."""
     world = World()
     room_id = world.create(ALICE)
     world.join(room_id, BOB)
-    before = {user: world.db.watch.last(("user", user)) for user in (ALICE, BOB, CAROL)}
+    await world.db.durable()
+    before = world.db.watch.newest
+    waiters = {user: world.db.watch.register([("user", user)]) for user in (ALICE, BOB, CAROL)}
     change(world, ALICE)
-    woken = {user for user, count in before.items() if world.db.watch.last(("user", user)) > count}
-    assert woken == {ALICE, BOB}
+    await world.db.durable()
+    told = {user for user in waiters if world.db.watch.latest(members.news_keys(world.db, user)) > before}
+    assert told == {ALICE, BOB}
+    assert {user for user, waiter in waiters.items() if await waiter.wait(0)} == told
 
 
 def test_each_user_has_one_row_at_the_newest_change() -> None:

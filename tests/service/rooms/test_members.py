@@ -205,7 +205,7 @@ def test_view_of_members_stays_as_it_was_given() -> None:
     world = World()
     room_id = world.create()
     held = members.joined(world.db, room_id)
-    keys = members.wake_keys(world.db, room_id, SERVER)
+    keys = members.crowds(world.db, room_id, SERVER)
     for user_id in users(60):
         world.join(room_id, user_id)
     assert held == {ALICE}

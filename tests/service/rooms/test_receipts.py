@@ -100,17 +100,19 @@ def test_what_one_sends_is_read_and_not_shown(room: Room) -> None:
     assert threads["main"] > room.at(3)
 
 
-def test_members_are_woken_by_public_receipts_only(room: Room) -> None:
+async def test_members_are_woken_by_public_receipts_only(room: Room) -> None:
     """A private one wakes its owner's other devices."""
+    waiters = {user: room.db.watch.register([("user", user)]) for user in (ALICE, BOB, CAROL)}
 
-    def woken() -> set[UserId]:
-        count = room.db.current_count()
-        return {user for user in (ALICE, BOB, CAROL) if room.db.watch.last(("user", user)) == count}
+    async def woken() -> set[UserId]:
+        await room.db.durable()
+        return {user for user, waiter in waiters.items() if await waiter.wait(0)}
 
+    await woken()
     room.put(0, kind=receipts.PRIVATE)
-    assert woken() == {BOB}
+    assert await woken() == {BOB}
     room.put(0)
-    assert woken() == {ALICE, BOB}
+    assert await woken() == {ALICE, BOB}
     assert room.db.watch.last(("room", room.room_id)) == room.db.current_count()
 
 

@@ -27,7 +27,7 @@ def db() -> Database:
 @pytest.fixture
 async def typing(db: Database, clock: ManualClock) -> AsyncIterator[Typing]:
     """Typing notices that end in time, seen by Carol."""
-    typing = Typing(db=db, clock=clock, audience=lambda room_id: [frozenset({("user", CAROL), ("room", room_id)})])
+    typing = Typing(db=db, clock=clock, audience=lambda room_id: [frozenset({("user", CAROL)})])
     running = asyncio.ensure_future(typing.run())
     yield typing
     running.cancel()
@@ -75,7 +75,7 @@ async def test_news_is_only_who_types(typing: Typing, clock: ManualClock, db: Da
         changed = typing.changed_since(ROOM, before)
         assert (ROOM in typing.rooms_changed(before)) == changed
         assert OTHER not in typing.rooms_changed(before)
-        assert changed == (db.watch.last(("user", CAROL)) > before)
+        assert changed == (db.watch.last(("room", ROOM)) > before)
         return changed
 
     typing.stop(ROOM, ALICE)

@@ -72,8 +72,7 @@ def accept(
     counting.count_event(batch, event, place, server_name=ctx.server_name)
     if destinations:
         queue.enqueue_event(batch, place, destinations)
-    for keys in members.wake_keys(batch, room_id, ctx.server_name):
-        batch.wake_many(keys)
+    members.wake(batch, room_id, ctx.server_name)
     return place
 
 

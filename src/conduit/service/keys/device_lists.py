@@ -17,9 +17,7 @@ def record_change(batch: Batch, user_id: UserId) -> None:
     """Tell everybody who shares a room with a local user, and the user's own devices, that devices or keys have changed."""
     devices.changed(batch, user_id)
     batch.wake(("user", user_id))
-    for room_id in members.rooms(batch, user_id):
-        for keys in members.wake_keys(batch, room_id, server_name_of(user_id)):
-            batch.wake_many(keys)
+    members.wake_in_sight(batch, user_id, server_name_of(user_id))
 
 
 def record_private_change(batch: Batch, observer: UserId, user_id: UserId) -> None:

@@ -104,11 +104,12 @@ _JOINED: Cached[RoomId, _Joined] = Cached(
 class _Rooms:
     """The rooms of a user. Frozen, with a list for each membership that is made when first asked for."""
 
-    __slots__ = ("_lists", "entries")
+    __slots__ = ("_lists", "_news", "entries")
 
     def __init__(self, entries: LayeredMap[RoomId, Membership]) -> None:
         self.entries = entries
         self._lists: dict[str, list[RoomId]] | None = None
+        self._news: tuple[WakeKey, ...] | None = None
 
     def having(self, membership: str) -> list[RoomId]:
         if self._lists is None:
@@ -116,6 +117,16 @@ class _Rooms:
             for room_id, entry in self.entries.whole().items():
                 self._lists.setdefault(entry.membership, []).append(room_id)
         return self._lists.get(membership, [])
+
+    def news_keys(self, user_id: UserId) -> tuple[WakeKey, ...]:
+        if self._news is None:
+            joined = self.having("join")
+            self._news = (
+                ("user", user_id),
+                *[("room", room_id) for room_id in joined],
+                *[("sight", room_id) for room_id in joined],
+            )
+        return self._news
 
 
 def _load_rooms(source: CacheSource, user_id: UserId) -> _Rooms:
@@ -129,7 +140,7 @@ def _load_rooms(source: CacheSource, user_id: UserId) -> _Rooms:
 
 
 _ROOMS: Cached[UserId, _Rooms] = Cached(
-    "user_rooms", load=_load_rooms, weigh=lambda rooms: 400 + 300 * len(rooms.entries)
+    "user_rooms", load=_load_rooms, weigh=lambda rooms: 400 + 450 * len(rooms.entries)
 )
 
 
@@ -262,12 +273,32 @@ def rooms_of_server(source: CacheSource, server_name: ServerName) -> list[RoomId
     return [RoomId(room_id) for _, room_id in trees.serverroomids.keys(source, (server_name,))]
 
 
-def wake_keys(source: CacheSource, room_id: RoomId, server_name: ServerName) -> Sequence[frozenset[WakeKey]]:
-    """Return sets that together hold the wake key of the room and of each local user in it, and perhaps of some who left lately.
+def crowds(source: CacheSource, room_id: RoomId, server_name: ServerName) -> Sequence[frozenset[WakeKey]]:
+    """Return sets that together hold the wake key of each local user in the room, and perhaps of some who left lately.
 
-    They are shared and cost nothing to make, however large the room. By the room's key a /sync sees which of the user's rooms have news.
+    They are shared and cost nothing to make, however large the room. Woken as crowds: what has happened is told by the keys of the room.
     """
-    return (*_JOINED.get(source, room_id).wakes(server_name), frozenset((("room", room_id),)))
+    return _JOINED.get(source, room_id).wakes(server_name)
+
+
+def wake(batch: Batch, room_id: RoomId, server_name: ServerName) -> None:
+    """Wake every local user in the room for something that has happened there."""
+    batch.wake(("room", room_id))
+    for crowd in crowds(batch, room_id, server_name):
+        batch.wake_crowd(crowd)
+
+
+def wake_in_sight(batch: Batch, user_id: UserId, server_name: ServerName) -> None:
+    """Wake every local user who shares a room with `user_id`, for something that concerns that user and no room."""
+    for room_id in rooms(batch, user_id):
+        batch.wake(("sight", room_id))
+        for crowd in crowds(batch, room_id, server_name):
+            batch.wake_crowd(crowd)
+
+
+def news_keys(source: CacheSource, user_id: UserId) -> Sequence[WakeKey]:
+    """Return the keys that tell of news for the user: the own one, and of each room one for what happens there and one for who is in it."""
+    return _ROOMS.get(source, user_id).news_keys(user_id)
 
 
 # --- writing -------------------------------------------------------------------------------------------------------

@@ -54,8 +54,7 @@ def put(
     _read.forget(batch, (room, user_id))
     batch.wake(("user", user_id), ("room", room_id))
     if kind == READ:
-        for keys in members.wake_keys(batch, room_id, server_name_of(user_id)):
-            batch.wake_many(keys)
+        members.wake(batch, room_id, server_name_of(user_id))
     return True
 
 

@@ -6,18 +6,18 @@ Source: client-server API, "Typing Notifications".
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Hashable, Iterable
-from collections.abc import Set as AbstractSet
+from collections.abc import Callable, Iterable
 
 from conduit.database.database import Database
+from conduit.database.watch import Crowd
 from conduit.protocol.ids import RoomId, UserId
 from conduit.utils.clock import Clock
 
 MAX_TIMEOUT_MS = 120_000
 """A notice never outlives this; clients renew it every half minute or so."""
 
-Audience = Callable[[RoomId], Iterable[AbstractSet[Hashable]]]
-"""The wake keys of those who see a room."""
+Audience = Callable[[RoomId], Iterable[Crowd]]
+"""The crowds who see a room."""
 
 
 class Typing:
@@ -94,5 +94,4 @@ class Typing:
 
     def _tell(self, room_id: RoomId) -> None:
         self._changed[room_id] = self._db.next_count()
-        for keys in self._audience(room_id):
-            self._db.watch.wake(keys)
+        self._db.watch.wake((("room", room_id),), self._audience(room_id))

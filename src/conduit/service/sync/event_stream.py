@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Iterable
-from itertools import islice
 from typing import Any, Final
 
 import orjson
@@ -63,7 +62,7 @@ async def _news(
     since = cuts.at_count(ctx.db.current_count()) if start is None else cuts.parse(start)
     answer: Json = {"start": start if start is not None else since.token()}
     deadline = ctx.clock.monotonic() + min(timeout_ms, MAX_TIMEOUT_MS) / 1000
-    with ctx.db.watch.register(_keys(ctx, to, room_id)) as waiter:
+    with ctx.db.watch.register(_keys(to, room_id)) as waiter:
         while True:
             chunk, end = _between(ctx, to, since, limit, room_id)
             left = deadline - ctx.clock.monotonic()
@@ -74,12 +73,10 @@ async def _news(
             since = end
 
 
-def _keys(ctx: Context, to: Recipient, room_id: RoomId | None) -> list[tuple[str, str]]:
+def _keys(to: Recipient, room_id: RoomId | None) -> list[tuple[str, str]]:
     keys: list[tuple[str, str]] = [("user", to.user_id)]
     if room_id is not None:
-        # Presence wakes everybody who shares a room with its user: one member hears of that of all.
-        one = islice(members.joined_local(ctx.db, room_id, ctx.server_name), 1)
-        keys += [("room", room_id), *(("user", user_id) for user_id in one)]
+        keys += [("room", room_id), ("sight", room_id)]
     return keys
 
 

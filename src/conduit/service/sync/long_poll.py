@@ -11,7 +11,9 @@ from dataclasses import replace
 from typing import Final
 
 from conduit.protocol.errors import InvalidParam
+from conduit.protocol.ids import UserId
 from conduit.service.context import Context
+from conduit.service.rooms import members
 from conduit.service.rooms.cuts import SyncToken
 from conduit.service.sync.response import respond
 from conduit.service.sync.streams import one_time_keys, to_device
@@ -41,14 +43,13 @@ async def sync(ctx: Context, request: SyncRequest) -> Json:
 
 
 async def _news(ctx: Context, request: SyncRequest, since: SyncToken) -> Json:
-    key = ("user", request.user_id)
-    if request.timeout_ms <= 0 and not _may_have_news(ctx, key, since):
+    if request.timeout_ms <= 0 and not _may_have_news(ctx, request.user_id, since):
         return _nothing(ctx, request, since)
     timeout = min(request.timeout_ms, MAX_TIMEOUT_MS) / 1000
     deadline = ctx.clock.monotonic() + timeout
-    with ctx.db.watch.register((key,)) as waiter:
+    with ctx.db.watch.register((("user", request.user_id),)) as waiter:
         while True:
-            if _may_have_news(ctx, key, since):
+            if _may_have_news(ctx, request.user_id, since):
                 window = Window(ctx, replace(request, since=since))
                 answer = await respond(window)
                 if answer is not None:
@@ -60,8 +61,11 @@ async def _news(ctx: Context, request: SyncRequest, since: SyncToken) -> Json:
                 return _nothing(ctx, request, since)
 
 
-def _may_have_news(ctx: Context, key: tuple[str, str], since: SyncToken) -> bool:
-    return ctx.db.watch.last(key) > since.at or since.start != ctx.db.start_count or since.devices < since.at
+def _may_have_news(ctx: Context, user_id: UserId, since: SyncToken) -> bool:
+    watch = ctx.db.watch
+    if since.start != ctx.db.start_count or since.devices < since.at:
+        return True
+    return watch.newest > since.at and watch.latest(members.news_keys(ctx.db, user_id)) > since.at
 
 
 def _nothing(ctx: Context, request: SyncRequest, since: SyncToken) -> Json:

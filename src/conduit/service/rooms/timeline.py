@@ -115,10 +115,34 @@ def unredacted(source: CacheSource, event_id: EventId) -> Event | None:
     return None if data is None else Event.from_stored(data, known.version)
 
 
+_FACTS: Cached[int, EventMeta | None] = Cached(
+    "event_facts",
+    load=trees.shorteventid_meta.get,
+    load_many=trees.shorteventid_meta.get_many,
+    weigh=lambda known: 100 if known is None else 250 + 40 * len(known.auth),
+)
+
+
 def meta(source: CacheSource, event_id: EventId) -> EventMeta | None:
     """Return what is known of an event without reading it (status, room, depth, auth events), or `None`."""
     short = short_ids.short_event(source, event_id)
-    return None if short is None else trees.shorteventid_meta.get(source, short)
+    return None if short is None else _FACTS.get(source, short)
+
+
+def facts(source: CacheSource, short: int) -> EventMeta | None:
+    """Return what is known of a short event without reading it, or `None`."""
+    return _FACTS.get(source, short)
+
+
+def facts_of(source: CacheSource, shorts: Sequence[int]) -> list[EventMeta | None]:
+    """Return what is known of short events, in their order."""
+    return _FACTS.get_many(source, shorts)
+
+
+def stored(source: CacheSource, event_id: EventId, version: RoomVersion) -> Event | None:
+    """Return an event as it is kept, whatever its status: rejected ones too, and without what redactions take away. `None` if it is unknown."""
+    data = versions.stored_event(source, event_id)
+    return None if data is None else _decode(event_id, data, version, False)
 
 
 def position(source: CacheSource, event_id: EventId) -> PduId | None:
@@ -230,7 +254,7 @@ def first_position(source: CacheSource, room_id: RoomId) -> PduId | None:
 def transaction_of(source: CacheSource, event_id: EventId) -> tuple[str, str, str] | None:
     """Return (user, device, transaction id) under which a local device sent the event, if that is remembered."""
     short = short_ids.short_event(source, event_id)
-    known = None if short is None else trees.shorteventid_meta.get(source, short)
+    known = None if short is None else _FACTS.get(source, short)
     if short is None or known is None:
         return None
     return trees.event_transaction.get(source, (known.room, short))
@@ -243,7 +267,7 @@ def append(batch: Batch, event: Event, short: int, facts: EventMeta, place: PduI
     """Put an accepted event at a position of its room's timeline. Its short ids exist, and it has passed every check."""
     trees.pduid_pdu.put(batch, place, event.stored())
     trees.eventid_pduid.put(batch, event.event_id, place)
-    trees.shorteventid_meta.put(batch, short, facts)
+    _put_facts(batch, short, facts)
     room = place.room
     trees.room_events.put(batch, (room, short), True)
     _EVENT.set(batch, event.event_id, event)
@@ -263,9 +287,23 @@ def append(batch: Batch, event: Event, short: int, facts: EventMeta, place: PduI
 def put_outlier(batch: Batch, event: Event, short: int, facts: EventMeta) -> None:
     """Keep an event outside of the timeline; `facts.status` says as what."""
     trees.eventid_outlierpdu.put(batch, event.event_id, event.stored())
-    trees.shorteventid_meta.put(batch, short, facts)
+    _put_facts(batch, short, facts)
     trees.room_events.put(batch, (facts.room, short), True)
-    _EVENT.forget(batch, event.event_id)
+    if facts.status == REJECTED or is_redacted(batch, event.event_id):
+        _EVENT.forget(batch, event.event_id)
+    else:
+        _EVENT.set(batch, event.event_id, event)
+
+
+def end_outlier(batch: Batch, event_id: EventId) -> None:
+    """Let an event be no outlier any more: it is about to be put into the timeline."""
+    trees.eventid_outlierpdu.delete(batch, event_id)
+    trees.softfailedeventids.delete(batch, event_id)
+
+
+def _put_facts(batch: Batch, short: int, facts: EventMeta) -> None:
+    trees.shorteventid_meta.put(batch, short, facts)
+    _FACTS.set(batch, short, facts)
 
 
 def forget_cached(batch: Batch, event_id: EventId) -> None:

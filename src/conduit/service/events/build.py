@@ -53,7 +53,7 @@ def build(
         redacts=redacts,
         origin_server_ts=origin_server_ts,
     )
-    return _seal(ctx, pdu, version)
+    return finish(ctx, pdu, version)
 
 
 def draft(
@@ -114,7 +114,7 @@ def build_create(
     }
     if room_id is not None:
         pdu["room_id"] = room_id
-    return _seal(ctx, pdu, version)
+    return finish(ctx, pdu, version)
 
 
 def _references(source: CacheSource, event_ids: list[EventId], version: RoomVersion) -> list[Any]:
@@ -123,7 +123,8 @@ def _references(source: CacheSource, event_ids: list[EventId], version: RoomVers
     return [event.reference() for event in timeline.events(source, event_ids)]
 
 
-def _seal(ctx: Context, pdu: dict[str, Any], version: RoomVersion) -> Event:
+def finish(ctx: Context, pdu: dict[str, Any], version: RoomVersion) -> Event:
+    """Return the event that a draft becomes: with its id, hash and our signature. `pdu` is changed. Raises `TooLarge`."""
     if not version.event_ids_are_hashes:
         pdu["event_id"] = f"${random_text(_EVENT_ID_CHARACTERS)}:{ctx.server_name}"
         pdu["origin"] = ctx.server_name

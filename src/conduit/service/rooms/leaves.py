@@ -58,6 +58,12 @@ def begin(batch: Batch, room_id: RoomId) -> None:
     _LEAVES.set(batch, room_id, ())
 
 
+def clear(batch: Batch, room_id: RoomId) -> None:
+    """Let the room have no leaves: nobody here was in it for a time, and what comes next stands elsewhere in it."""
+    trees.roomid_pduleaves.delete_prefix(batch, (room_id,))
+    _LEAVES.set(batch, room_id, ())
+
+
 def advance(batch: Batch, room_id: RoomId, event: Event, short: int, state: int, *, cited: bool = False) -> None:
     """Let an accepted event take the place of the leaves that it cites; `state` is the one after it.
 

@@ -212,6 +212,28 @@ def forget_power_levels(batch: Batch, room_id: RoomId) -> None:
     _POWER_LEVELS.forget(batch, room_id)
 
 
+def set_entries(batch: Batch, room_id: RoomId, entries: Iterable[tuple[str, str, int, int]]) -> None:
+    """Write entries of the index of current state: (event type, state key, short state key, short event, or 0 to take it out).
+
+    The numbered state is not touched: for who takes over a large state step by step, and lets `set_current` follow.
+    """
+    room = short_ids.ensure_room(batch, room_id)
+    for event_type, state_key, key, event in entries:
+        if event:
+            trees.roomstate.put(batch, (room, key), event)
+        else:
+            trees.roomstate.delete(batch, (room, key))
+        _CURRENT.forget(batch, (room_id, event_type, state_key))
+        if (event_type, state_key) in (("m.room.power_levels", ""), ("m.room.create", "")):
+            _POWER_LEVELS.forget(batch, room_id)
+    _CURRENT_IDS.forget(batch, room_id)
+
+
+def know_whole(batch: Batch, room_id: RoomId, entries: dict[StateKey, EventId]) -> None:
+    """Keep the whole current state in memory, for who has just written it and knows it anyway; the dictionary is handed over."""
+    _CURRENT_IDS.set(batch, room_id, LayeredMap(entries))
+
+
 def set_current(
     batch: Batch, room_id: RoomId, state: int, count: int, changed: Iterable[tuple[Event, int, int]]
 ) -> None:

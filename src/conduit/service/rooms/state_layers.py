@@ -182,12 +182,9 @@ def whole(batch: Batch, state: Mapping[int, int], *, near: int = 0, aside: bool 
     will build on it.
     """
     pairs = sorted(struct.pack(">QQ", key, event) for key, event in state.items())
-    digest = sha256(b"\xff".join(pairs)).digest()
-    known = trees.statehash_shortstatehash.get(batch, digest)
-    if known is not None:
-        return known
-    number = batch.next_count()
-    trees.statehash_shortstatehash.put(batch, digest, number)
+    number, is_new = _number(batch, pairs)
+    if not is_new:
+        return number
     stack = _stack(batch, near)
     if stack:
         before = dict(ids(batch, near))
@@ -200,6 +197,25 @@ def whole(batch: Batch, state: Mapping[int, int], *, near: int = 0, aside: bool 
     else:
         _place(batch, number, b"".join(pairs), b"", (), _LINE)
     return number
+
+
+def whole_sorted(batch: Batch, pairs: list[bytes]) -> int:
+    """As `whole`, of sorted pairs of packed numbers, for states so large that making the pairs takes steps. Stored as one layer."""
+    number, is_new = _number(batch, pairs)
+    if is_new:
+        _place(batch, number, b"".join(pairs), b"", (), _LINE)
+    return number
+
+
+def _number(batch: Batch, pairs: list[bytes]) -> tuple[int, bool]:
+    """Return the number of a state, and whether it is new: then it is still to be stored."""
+    digest = sha256(b"\xff".join(pairs)).digest()
+    known = trees.statehash_shortstatehash.get(batch, digest)
+    if known is not None:
+        return known, False
+    number = batch.next_count()
+    trees.statehash_shortstatehash.put(batch, digest, number)
+    return number, True
 
 
 def _stack(batch: Batch, state: int) -> Stack:

@@ -1,0 +1,202 @@
+"""The state of a room as another server tells it: every event checked for itself, then against those that authorise it.
+
+An answer may hold tens of thousands of events. It is taken apart piece by piece, and of each event only what the rules ask for is kept as
+objects; the rest waits as bytes for the database. Work is done in steps, between which others get their turn.
+
+Source: server-server API, "Checks performed on receipt of a PDU"; CVE-2022-39374, CVE-2022-31152.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple
+
+import structlog
+
+from conduit.database.cache import CacheSource
+from conduit.protocol import event_auth
+from conduit.protocol.errors import Forbidden, NotFound
+from conduit.protocol.ids import EventId, RoomId
+from conduit.protocol.json_pieces import pieces
+from conduit.protocol.pdu import Event
+from conduit.protocol.room_versions import RoomVersion
+from conduit.service.context import Context
+from conduit.service.events import incoming
+from conduit.service.rooms import timeline
+
+log = structlog.get_logger(__name__)
+
+CHECK_STEP = 100
+"""How many events are checked at a time: some milliseconds' work."""
+AUTH_STEP = 200
+MAX_BYTES = 128 << 20
+"""How large an answer with the state of a room may be."""
+_DROPPED = ("hashes", "signatures")
+
+
+class Found(NamedTuple):
+    """A checked event: what the rules need of it, and its whole as it is stored."""
+
+    event: Event
+    data: bytes
+
+
+class Answer:
+    """What another server has told: events by id, which of them it listed as what, and whatever else it said."""
+
+    def __init__(self, version: RoomVersion, room_id: RoomId) -> None:
+        self.version = version
+        self.room_id = room_id
+        self.events: dict[EventId, Found] = {}
+        self.lists: dict[str, list[EventId]] = {}
+        self.others: dict[str, Any] = {}
+        self.rejected: dict[EventId, str] = {}
+        """Events that the auth rules refuse, and why."""
+        self.refused = 0
+        """How many events were no good in themselves, and dropped."""
+
+    def accepted(self, event_id: EventId) -> Event | None:
+        """Return an event of this answer that has not been rejected, without hashes and signatures."""
+        found = self.events.get(event_id)
+        return None if found is None or event_id in self.rejected else found.event
+
+
+async def read(ctx: Context, version: RoomVersion, room_id: RoomId, body: bytes, arrays: frozenset[str]) -> Answer:
+    """Return the events under the keys `arrays` of a JSON object, each checked for itself; bad ones are dropped.
+
+    Raises `NotJson` or `BadJson` for what is no such object.
+    """
+    answer = Answer(version, room_id)
+    answer.lists = {name: [] for name in arrays}
+    waiting: list[tuple[str, Any]] = []
+    parts = pieces(body, arrays)
+    del body
+    for key, value in parts:
+        if key not in arrays:
+            answer.others[key] = value
+            continue
+        waiting.append((key, value))
+        if len(waiting) == CHECK_STEP:
+            await _check(ctx, answer, waiting)
+            waiting = []
+    await _check(ctx, answer, waiting)
+    return answer
+
+
+async def add(ctx: Context, answer: Answer, name: str, pdus: Iterable[Any]) -> None:
+    """Check further events and add them to the answer's list `name`."""
+    waiting = [(name, pdu) for pdu in pdus]
+    answer.lists.setdefault(name, [])
+    for start in range(0, len(waiting), CHECK_STEP):
+        await _check(ctx, answer, waiting[start : start + CHECK_STEP])
+
+
+async def _check(ctx: Context, answer: Answer, waiting: list[tuple[str, Any]]) -> None:
+    if not waiting:
+        return
+    checked = await incoming.check_pdus(ctx, [pdu for _, pdu in waiting], answer.version, room_id=answer.room_id)
+    for (name, _), event in zip(waiting, checked, strict=True):
+        if isinstance(event, str):
+            answer.refused += 1
+            log.debug("event_dropped", room_id=answer.room_id, reason=event)
+            continue
+        answer.lists[name].append(event.event_id)
+        if event.event_id not in answer.events:
+            answer.events[event.event_id] = Found(_slim(event), event.stored())
+    await asyncio.sleep(0)
+
+
+def _slim(event: Event) -> Event:
+    pdu = {name: value for name, value in event.pdu.items() if name not in _DROPPED}
+    return Event(event.event_id, pdu, event.version)
+
+
+async def judge(source: CacheSource, answer: Answer, create: Event) -> None:
+    """Fill `answer.rejected`: each event against the auth events that it cites, in the order in which they lead to each other.
+
+    What cites an event that is neither in the answer nor accepted here cannot be authorised, and is rejected. `create` is the room's.
+    """
+    done = 0
+    for event_id in _auth_first(answer):
+        reason = _fault(source, answer, answer.events[event_id].event, create)
+        if reason is not None:
+            answer.rejected[event_id] = reason
+            log.info("event_rejected", room_id=answer.room_id, event_id=event_id, reason=reason)
+        done += 1
+        if done % AUTH_STEP == 0:
+            await asyncio.sleep(0)
+
+
+def _fault(source: CacheSource, answer: Answer, event: Event, create: Event) -> str | None:
+    cited = []
+    for event_id in event.auth_events:
+        if event_id in answer.rejected:
+            return "an auth event was rejected"
+        auth = answer.accepted(event_id) or known(source, answer.room_id, event_id)
+        if auth is None:
+            return "an auth event is missing"
+        cited.append(auth)
+    return fault(event, cited, create)
+
+
+def fault(event: Event, cited: list[Event], create: Event) -> str | None:
+    """Return why the accepted events that `event` cites do not authorise it, or `None` if they do."""
+    by_key = {(auth.type, auth.state_key): auth for auth in cited}
+    if event.version.room_id_is_create_hash:
+        by_key.setdefault(("m.room.create", ""), create)
+    try:
+        event_auth.check_auth_events(event, event.version, cited)
+        event_auth.authorise(event, event.version, lambda kind, key: by_key.get((kind, key)))
+    except Forbidden as error:
+        return error.error
+    if event.type == "m.room.create" and event.event_id != create.event_id:
+        return "the room has another create event"
+    return None
+
+
+def known(source: CacheSource, room_id: RoomId, event_id: EventId) -> Event | None:
+    """Return an event of the room that was accepted here before, in its timeline or as an outlier."""
+    try:
+        event = timeline.event(source, event_id)
+    except NotFound:
+        return None  # of a room of which there is no state, such as the invite to this one
+    return event if event is not None and event.room_id == room_id else None
+
+
+def _auth_first(answer: Answer) -> Iterator[EventId]:
+    """Yield the events of an answer so that each comes after those that it cites; what lies on a circle comes in any order."""
+    events = answer.events
+    state: dict[EventId, bool] = {}
+    for first in events:
+        stack = [first]
+        while stack:
+            event_id = stack[-1]
+            if event_id in state:
+                stack.pop()
+                if not state[event_id]:
+                    state[event_id] = True
+                    yield event_id
+                continue
+            state[event_id] = False
+            stack += [auth for auth in events[event_id].event.auth_events if auth in events and auth not in state]
+
+
+def create_of(answer: Answer, name: str) -> Event | None:
+    """Return the create event of the room in the answer's list `name`; `None` if there is none, or more than one."""
+    listed = (answer.events[event_id].event for event_id in answer.lists[name])
+    found = {event.event_id: event for event in listed if event.type == "m.room.create" and event.state_key == ""}
+    create = next(iter(found.values())) if len(found) == 1 else None
+    return create if create is not None and create.room_id == answer.room_id else None
+
+
+async def as_state(answer: Answer, name: str) -> dict[tuple[str, str], EventId]:
+    """Return the accepted state events that the answer lists under `name`, by type and state key; the first of two alike counts."""
+    state: dict[tuple[str, str], EventId] = {}
+    for done, event_id in enumerate(answer.lists[name]):
+        event = answer.accepted(event_id)
+        if event is not None and event.state_key is not None:
+            state.setdefault((event.type, event.state_key), event_id)
+        if done % 5000 == 4999:
+            await asyncio.sleep(0)
+    return state

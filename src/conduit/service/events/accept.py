@@ -1,4 +1,4 @@
-"""Accepting an event: one batch in which it, and everything that follows from it, is written.
+"""Accepting an event, ours or another server's: one batch in which it, and everything that follows from it, is written.
 
 After this the event is in its room's timeline and state, can be found, counted, related to and redacted, waits in the outgoing queues, and wakes whoever
 it concerns once it is on disk. Nothing is checked here: the caller has authorised the event and holds the room's lock.
@@ -6,14 +6,17 @@ it concerns once it is on disk. Nothing is checked here: the caller has authoris
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from conduit.database import trees
 from conduit.database.database import Batch
 from conduit.database.layouts import ACCEPTED, EventMeta, PduId
-from conduit.protocol.ids import ServerName, UserId, server_name_of
+from conduit.protocol.ids import EventId, RoomId, ServerName, UserId, server_name_of
 from conduit.protocol.pdu import Event
 from conduit.service.context import Context
 from conduit.service.push import counting
 from conduit.service.rooms import (
+    client_events,
     leaves,
     members,
     redactions,
@@ -30,12 +33,25 @@ from conduit.service.sending import queue
 
 
 def accept(
-    ctx: Context, batch: Batch, event: Event, *, state_before: int, transaction: tuple[str, str] | None = None
+    ctx: Context,
+    batch: Batch,
+    event: Event,
+    *,
+    state_before: int,
+    transaction: tuple[str, str] | None = None,
+    current: int | None = None,
+    cited: bool = False,
+    relayed_from: ServerName | None = None,
+    gap: Sequence[EventId] = (),
 ) -> PduId:
     """Write an event as the newest of its room, and return its position.
 
-    `state_before` is the state that it was authorised on and stands on: the room's current one, 0 for a create event. `transaction`
+    `state_before` is the state that it was authorised on and stands on: for an event of ours the room's current one, 0 for a create event. `transaction`
     is the (device, transaction id) of the local device that sent it.
+
+    For events of others: `current` is the room's state from now on where that is not just the one after this event (there are other leaves); `cited` says
+    that an accepted event cites it already, so that it came late, is no leaf, and changes no state. `relayed_from` is the server that has asked us to pass
+    it on to the rest of the room. `gap` names events right before it that are missing.
     """
     room_id = event.room_id
     room = short_ids.ensure_room(batch, room_id)
@@ -50,43 +66,87 @@ def accept(
     if event.state_key is not None:
         key = short_ids.ensure_statekey(batch, event.type, event.state_key)
         state_after = state_layers.with_event(batch, state_before, key, short)
-    destinations = _destinations(ctx, batch, event)
+    destinations = _destinations(ctx, batch, event, relayed_from)
     # Drawn after the counts of state and before the rows that carry it: a reader up to it sees both.
     place = PduId(room, batch.next_count())
     auth = [short_ids.ensure_event(batch, event_id) for event_id in event.auth_events]
+    head = state.head(batch, room_id)
     # The leaves go first: a room without any is given its newest event as one when they are read.
-    leaves.advance(batch, room_id, event, short, state_after)
+    leaves.advance(batch, room_id, event, short, state_after, cited=cited)
+    if known is not None:
+        timeline.end_outlier(batch, event.event_id)
     timeline.append(batch, event, short, EventMeta(ACCEPTED, room, event.depth, tuple(auth)), place)
     state.set_around(batch, short, state_before, state_after)
     if transaction is not None:
         trees.event_transaction.put(batch, (room, short), (event.sender, *transaction))
-    if state_after != state_before:
-        state.set_current(batch, room_id, state_after, place.live, [(event, key, short)])
-    if event.type == "m.room.member" and event.state_key is not None:
-        _record_member(ctx, batch, event, short, place, UserId(event.state_key))
+    old = 0 if head is None else head.state
+    new = old if cited else state_after if current is None else current
+    if new == state_after and old == state_before:
+        _follow(ctx, batch, event, key, short, place, state_before, state_after)
+    elif new != old:
+        move_current(ctx, batch, room_id, old, new, place.live)
     redaction = None if known is None else redactions.waiting_for(batch, event)
     if redaction is None:
         _index(batch, event, short, place, state_before)
     else:
         redactions.carry_out(batch, event, redaction)
+    if known is not None:
+        client_events.forget(batch, event.event_id)
     counting.count_event(batch, event, place, server_name=ctx.server_name)
     if destinations:
         queue.enqueue_event(batch, place, destinations)
+    if gap:
+        trees.room_gap.put(batch, (room, place.live), list(gap))
     members.wake(batch, room_id, ctx.server_name)
     return place
 
 
-def _record_member(ctx: Context, batch: Batch, event: Event, short: int, place: PduId, target: UserId) -> None:
+def _follow(
+    ctx: Context, batch: Batch, event: Event, key: int, short: int, place: PduId, before: int, after: int
+) -> None:
+    """Let the room's current state follow from the event alone: it stands on it."""
+    if after != before:
+        state.set_current(batch, event.room_id, after, place.live, [(event, key, short)])
+    if event.type == "m.room.member" and event.state_key is not None:
+        _record_member(ctx, batch, event, short, place.live, UserId(event.state_key))
+
+
+def move_current(ctx: Context, batch: Batch, room_id: RoomId, old: int, new: int, count: int) -> None:
+    """Make `new` the room's current state from `count` on, wherever it differs from `old`: entries, memberships, counts, and who hears of it.
+
+    For changes that no single event makes: branches have met, or the room's members have become known.
+    """
+    added, removed = state.diff(batch, old, new)
+    pairs = dict(zip([*added, *removed], short_ids.statekeys_of(batch, [*added, *removed]), strict=True))
+    events = dict(zip(added, short_ids.events_of(batch, list(added.values())), strict=True))
+    found = {event.event_id: event for event in timeline.events(batch, list(events.values()))}
+    changed = [(found[events[key]], key, short) for key, short in added.items() if events[key] in found]
+    gone = [(pairs[key], key) for key in removed if key not in added]
+    state.set_current(batch, room_id, new, count, changed, gone)
+    for event, _, short in changed:
+        if event.type == "m.room.member" and event.state_key is not None:
+            _record_member(ctx, batch, event, short, count, UserId(event.state_key))
+    for (event_type, state_key), _ in gone:
+        if event_type == "m.room.member":
+            user_id = UserId(state_key)
+            members.record(batch, room_id, user_id, "leave", count=count, event=0)
+            _tell_of_member(ctx, batch, room_id, user_id, "leave")
+
+
+def _record_member(ctx: Context, batch: Batch, event: Event, short: int, count: int, target: UserId) -> None:
     membership = event.membership or "leave"
-    is_local = server_name_of(target) == ctx.server_name
     stripped = None
-    if is_local and membership in ("invite", "knock"):
+    if membership in ("invite", "knock") and server_name_of(target) == ctx.server_name:
         stripped = stripped_state.for_member(batch, event)
-    members.record(batch, event.room_id, target, membership, count=place.live, event=short, stripped=stripped)
-    if is_local:
+    members.record(batch, event.room_id, target, membership, count=count, event=short, stripped=stripped)
+    _tell_of_member(ctx, batch, event.room_id, target, membership)
+
+
+def _tell_of_member(ctx: Context, batch: Batch, room_id: RoomId, target: UserId, membership: str) -> None:
+    if server_name_of(target) == ctx.server_name:
         batch.wake(("user", target))
-        if membership != "join":
-            batch.on_commit(lambda: ctx.typing.stop(event.room_id, target))
+    if membership != "join":
+        batch.on_commit(lambda: ctx.typing.stop(room_id, target))
 
 
 def _index(batch: Batch, event: Event, short: int, place: PduId, state_before: int) -> None:
@@ -97,8 +157,9 @@ def _index(batch: Batch, event: Event, short: int, place: PduId, state_before: i
         redactions.record(batch, event, state_before=state_before)
 
 
-def _destinations(ctx: Context, batch: Batch, event: Event) -> list[ServerName]:
+def _destinations(ctx: Context, batch: Batch, event: Event, relayed_from: ServerName | None = None) -> list[ServerName]:
     """Return the other servers in the room, as they are before the event: whose last user is removed learns of it too."""
-    if not ctx.config.allow_federation or event.server_name != ctx.server_name:
+    if not ctx.config.allow_federation or (event.server_name != ctx.server_name and relayed_from is None):
         return []
-    return [server for server in members.servers(batch, event.room_id) if server != ctx.server_name]
+    has_it = (ctx.server_name, relayed_from)
+    return [server for server in members.servers(batch, event.room_id) if server not in has_it]

@@ -10,6 +10,7 @@ from typing import NamedTuple
 from conduit.database import trees
 from conduit.database.cache import Cached, CacheSource
 from conduit.database.database import Batch
+from conduit.database.layouts import REJECTED, SOFT_FAILED
 from conduit.protocol.ids import EventId, RoomId
 from conduit.protocol.pdu import Event
 from conduit.service.rooms import short_ids, timeline
@@ -28,7 +29,7 @@ def _leaf(source: CacheSource, event_id: EventId) -> Leaf | None:
     short = short_ids.short_event(source, event_id)
     if short is None:
         return None
-    known = trees.shorteventid_meta.get(source, short)
+    known = timeline.facts(source, short)
     event = timeline.event(source, event_id) if known is None else None
     depth = known.depth if known is not None else event.depth if event is not None else 0
     return Leaf(event_id, short, depth, trees.shorteventid_stateafter.get(source, short) or 0)
@@ -69,9 +70,12 @@ def advance(batch: Batch, room_id: RoomId, event: Event, short: int, state: int,
 
     `cited` says that an accepted event cites it already (it came late): then it is no leaf itself.
     """
-    previous = event.prev_events
+    held = _LEAVES.get(batch, room_id)
+    previous = set(event.prev_events)
+    if not previous <= {leaf.event_id for leaf in held}:
+        previous |= _behind_unaccepted(batch, event)
     kept = []
-    for leaf in _LEAVES.get(batch, room_id):
+    for leaf in held:
         if leaf.event_id in previous:
             trees.roomid_pduleaves.delete(batch, (room_id, leaf.event_id))
         else:
@@ -82,6 +86,34 @@ def advance(batch: Batch, room_id: RoomId, event: Event, short: int, state: int,
         trees.roomid_pduleaves.put(batch, (room_id, event.event_id), event.event_id)
         kept.append(Leaf(event.event_id, short, event.depth, state))
     _LEAVES.set(batch, room_id, tuple(kept))
+
+
+def remaining(source: CacheSource, event: Event) -> list[Leaf]:
+    """Return the room's leaves that an event, were it accepted now, would leave as they are."""
+    held = _LEAVES.get(source, event.room_id)
+    previous = set(event.prev_events)
+    if not previous <= {leaf.event_id for leaf in held}:
+        previous |= _behind_unaccepted(source, event)
+    return [leaf for leaf in held if leaf.event_id not in previous]
+
+
+_MAX_BEHIND = 1000
+
+
+def _behind_unaccepted(source: CacheSource, event: Event) -> set[EventId]:
+    """Return what an event cites by way of rejected and soft-failed ones, which are no leaves and take nobody's place."""
+    found: set[EventId] = set()
+    waiting = list(event.prev_events)
+    while waiting and len(found) < _MAX_BEHIND:
+        event_id = waiting.pop()
+        known = timeline.meta(source, event_id)
+        if known is None or known.status not in (REJECTED, SOFT_FAILED):
+            continue
+        stored = timeline.stored(source, event_id, event.version)
+        new = set() if stored is None else set(stored.prev_events) - found
+        found |= new
+        waiting += new
+    return found
 
 
 def is_cited(source: CacheSource, room_id: RoomId, event_id: EventId) -> bool:

@@ -235,9 +235,17 @@ def know_whole(batch: Batch, room_id: RoomId, entries: dict[StateKey, EventId]) 
 
 
 def set_current(
-    batch: Batch, room_id: RoomId, state: int, count: int, changed: Iterable[tuple[Event, int, int]]
+    batch: Batch,
+    room_id: RoomId,
+    state: int,
+    count: int,
+    changed: Iterable[tuple[Event, int, int]],
+    gone: Iterable[tuple[StateKey, int]] = (),
 ) -> None:
-    """Make `state` the room's current state from `count` on. `changed` holds (event, short state key, short event) of each entry that is new."""
+    """Make `state` the room's current state from `count` on.
+
+    `changed` holds (event, short state key, short event) of each entry that is new, `gone` (state key, its number) of each that has none any more.
+    """
     room = short_ids.ensure_room(batch, room_id)
     trees.roomid_shortstatehash.put(batch, room_id, state)
     trees.roomstate_history.put(batch, (room, count), state)
@@ -253,6 +261,13 @@ def set_current(
             _POWER_LEVELS.forget(batch, room_id)
         if event.type == "m.room.create":
             versions.remember(batch, room_id, event.version)
+    for pair, key in gone:
+        trees.roomstate.delete(batch, (room, key))
+        _CURRENT.set(batch, (room_id, *pair), None)
+        if whole is not None:
+            whole = whole.lacking(pair)
+        if pair == ("m.room.power_levels", ""):
+            _POWER_LEVELS.forget(batch, room_id)
     if whole is None:
         _CURRENT_IDS.forget(batch, room_id)
     else:

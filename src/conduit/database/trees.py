@@ -618,10 +618,28 @@ devicelist_outgoing = Tree(
     key=row(TEXT, U64),
     value=JSON,
     ours=True,
-    doc="destination, count -> device list update still to be sent",
+    doc="local user, count -> change that other servers are still to be told of: {device_id, stream_id, prev_id}, {signing_keys} or {joined}",
+)
+devicelist_chain = Tree(
+    "devicelist_chain",
+    key=one(TEXT),
+    value=NUMBER,
+    ours=True,
+    doc="local user -> stream id of the newest device list update: the next one names it in its prev_id",
 )
 devicelist_remote = Tree(
-    "devicelist_remote", key=one(TEXT), value=JSON, ours=True, doc="remote user -> {stream_id, fresh}"
+    "devicelist_remote",
+    key=one(TEXT),
+    value=JSON,
+    ours=True,
+    doc="remote user -> {stream_id, seen, fresh, at}: how far the copy of the device list goes, and the count at which it was fetched",
+)
+devicelist_device = Tree(
+    "devicelist_device",
+    key=row(TEXT, TEXT),
+    value=JSON,
+    ours=True,
+    doc="remote user, device -> {keys, name}: the copy of the device list",
 )
 onetimekey_order = Tree(
     "onetimekey_order",
@@ -674,14 +692,35 @@ destination_room = Tree(
     key=row(TEXT, U64),
     value=layouts.PDU_ID,
     ours=True,
-    doc="destination, short room -> newest event for it: the catch-up form",
+    doc="destination in destination_behind, short room -> newest event for it: the catch-up form",
 )
 destination_state = Tree(
     "destination_state",
     key=one(TEXT),
     value=JSON,
     ours=True,
-    doc="destination -> retry state and the transaction in flight",
+    doc="destination that fails -> {failures, since, retry_at, reason}",
+)
+destination_transaction = Tree(
+    "destination_transaction",
+    key=one(TEXT),
+    value=JSON,
+    ours=True,
+    doc="destination -> the transaction in flight, by what it consists of, and whom the destination takes for typing",
+)
+destination_behind = Tree(
+    "destination_behind",
+    key=one(TEXT),
+    value=NUMBER,
+    ours=True,
+    doc="destination out of reach for long -> time in ms: it gets the newest event of each room in destination_room instead of its queue",
+)
+todevice_received = Tree(
+    "todevice_received",
+    key=row(TEXT, BYTES32),
+    value=NUMBER,
+    ours=True,
+    doc="other server, SHA-256 of a message id of its to-device messages -> time of receipt in ms: each is delivered once",
 )
 push_queue = Tree(
     "push_queue",

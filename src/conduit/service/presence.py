@@ -1,9 +1,10 @@
 """Who is online. Kept in memory: after a restart everybody is offline until heard of.
 
 A user is online while a device syncs, unavailable when idle for `IDLE_MS` or when a client says so, and offline when
-nothing was heard for `OFFLINE_MS`. Each change that others see draws a count.
+nothing was heard for `OFFLINE_MS`. Each change that others see draws a count; one of a local user is also announced to the sender. Users of other servers
+are what their server last said, until it has said nothing for `REMOTE_MS`.
 
-Source: client-server API, "Presence".
+Source: client-server API, "Presence"; server-server API, "Presence".
 """
 
 from __future__ import annotations
@@ -22,6 +23,12 @@ OFFLINE_MS = 60 * 1000
 ACTIVE_MS = 60 * 1000
 """Somebody who acted within this time is `currently_active`, and a further act tells nobody anything new."""
 CHECK_SECONDS = 10.0
+REMOTE_MS = 30 * 60 * 1000
+"""As long as other servers believe what they were told, too."""
+RENEW_MS = 25 * 60 * 1000
+"""How often the sender hears of a local user who stays as he is, so that other servers go on believing it."""
+FORGET_MS = 24 * 3600 * 1000
+"""When an offline user of another server is forgotten."""
 
 STATES = ("online", "unavailable", "offline")
 
@@ -37,6 +44,11 @@ class _State:
     heard_ms: int = 0
     count: int = 0
     syncing: int = 0
+    remote: bool = False
+    active: bool = False
+    """Whether a user of another server is active, which that server says."""
+    announced: tuple[str, str | None, bool] = ("offline", None, False)
+    announced_ms: int = 0
 
 
 class Presence:
@@ -60,6 +72,29 @@ class Presence:
             return
         state.presence, state.status_msg = presence, status_msg
         self._tell(user_id, state)
+
+    def set_remote(
+        self,
+        user_id: UserId,
+        presence: str,
+        status_msg: str | None,
+        *,
+        last_active_ago: int | None = None,
+        currently_active: bool = False,
+    ) -> None:
+        """Set what another server says of a user of its own; `last_active_ago` in ms. The caller has checked that somebody here may see it."""
+        if not self._enabled:
+            return
+        state = self._states.setdefault(user_id, _State(remote=True))
+        now = self._clock.now_ms()
+        before = (state.presence, state.status_msg, state.active)
+        last_active_ms = state.last_active_ms if last_active_ago is None else max(0, now - last_active_ago)
+        moved = last_active_ms - state.last_active_ms
+        state.heard_ms, state.last_active_ms = now, last_active_ms
+        state.presence, state.status_msg = presence, status_msg
+        state.active = currently_active and presence == "online"
+        if before != (state.presence, state.status_msg, state.active) or moved >= ACTIVE_MS or not state.count:
+            self._tell(user_id, state)
 
     def active(self, user_id: UserId) -> None:
         """Note that the user has done something: sent, read, typed. It ends idleness, and makes nobody online who is not syncing."""
@@ -123,8 +158,13 @@ class Presence:
                 self._decay(user_id, state, now)
 
     def _decay(self, user_id: UserId, state: _State, now: int) -> None:
+        if state.remote:
+            self._decay_remote(user_id, state, now)
+            return
         if state.presence == "offline":
             return
+        if now - state.announced_ms >= RENEW_MS:
+            self._announce(user_id, state)
         if not state.syncing and now - state.heard_ms >= OFFLINE_MS:
             state.presence = "offline"
         elif state.presence == "online" and now - state.last_active_ms >= IDLE_MS:
@@ -133,13 +173,21 @@ class Presence:
             return
         self._tell(user_id, state)
 
+    def _decay_remote(self, user_id: UserId, state: _State, now: int) -> None:
+        silent = now - state.heard_ms
+        if state.presence != "offline" and silent >= REMOTE_MS:
+            state.presence, state.active = "offline", False
+            self._tell(user_id, state)
+        elif state.presence == "offline" and silent >= FORGET_MS:
+            del self._states[user_id]
+
     def _content(self, state: _State) -> dict[str, Any]:
         now = self._clock.now_ms()
         content: dict[str, Any] = {"presence": state.presence}
         if state.last_active_ms:
             content["last_active_ago"] = max(0, now - state.last_active_ms)
         if state.presence == "online":
-            content["currently_active"] = now - state.last_active_ms < ACTIVE_MS
+            content["currently_active"] = state.active if state.remote else now - state.last_active_ms < ACTIVE_MS
         if state.status_msg is not None:
             content["status_msg"] = state.status_msg
         return content
@@ -148,3 +196,15 @@ class Presence:
         state.count = self._db.next_count()
         for key, crowds in self._audience(user_id):
             self._db.watch.wake((key,), crowds)
+        if state.remote:
+            return
+        now = self._clock.now_ms()
+        is_active = state.presence == "online" and now - state.last_active_ms < ACTIVE_MS
+        if state.announced != (state.presence, state.status_msg, is_active):
+            self._announce(user_id, state)
+
+    def _announce(self, user_id: UserId, state: _State) -> None:
+        state.announced_ms = now = self._clock.now_ms()
+        is_active = state.presence == "online" and now - state.last_active_ms < ACTIVE_MS
+        state.announced = (state.presence, state.status_msg, is_active)
+        self._db.watch.announce(("presence", user_id))

@@ -268,6 +268,14 @@ def servers(source: CacheSource, room_id: RoomId) -> list[ServerName]:
     return known if joined_fast is None else list(joined_fast.servers.union(known))
 
 
+def has_server(source: CacheSource, room_id: RoomId, server_name: str) -> bool:
+    """Tell whether `servers` holds the server."""
+    if server_name in _JOINED.get(source, room_id).servers:
+        return True
+    joined_fast = partial.find(source, room_id)
+    return joined_fast is not None and server_name in joined_fast.servers
+
+
 def rooms_of_server(source: CacheSource, server_name: ServerName) -> list[RoomId]:
     """Return the rooms with a user of the server."""
     return [RoomId(room_id) for _, room_id in trees.serverroomids.keys(source, (server_name,))]
@@ -386,6 +394,7 @@ def _enter_room(batch: Batch, room_id: RoomId, user_id: UserId) -> None:
     after = before.having(user_id)
     trees.roomid_joinedcount.put(batch, room_id, after.count)
     _JOINED.set(batch, room_id, after)
+    batch.on_commit(lambda: batch.db.watch.announce(("entered", room_id, user_id)))
 
 
 def _leave_room(batch: Batch, room_id: RoomId, user_id: UserId) -> None:

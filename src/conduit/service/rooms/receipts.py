@@ -8,12 +8,13 @@ Source: client-server API, "Receipts", "Threaded read receipts"; "Marking notifi
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from conduit.database import trees
 from conduit.database.cache import Cached, CacheSource
 from conduit.database.database import Batch
-from conduit.protocol.ids import EventId, RoomId, UserId, server_name_of
+from conduit.protocol.ids import EventId, RoomId, ServerName, UserId, server_name_of
 from conduit.service.rooms import members, short_ids
 
 READ = "m.read"
@@ -34,11 +35,21 @@ _latest: Cached[int, int] = Cached("latest_receipt", load=_load_latest, weigh=la
 
 
 def put(
-    batch: Batch, room_id: RoomId, user_id: UserId, kind: str, event_id: EventId, at: int, thread: str, now_ms: int
+    batch: Batch,
+    room_id: RoomId,
+    user_id: UserId,
+    kind: str,
+    event_id: EventId,
+    at: int,
+    thread: str,
+    now_ms: int,
+    *,
+    here: ServerName | None = None,
 ) -> bool:
     """Move the user's receipt of `kind` in `thread` to the event at the timeline count `at`; tell whether it moved.
 
-    The caller has checked that the user is in the room, that the event is in its timeline and belongs to the thread.
+    The caller has checked that the user is in the room, that the event is in its timeline and belongs to the thread. `here` is this server's name where
+    the user is one of another server.
     """
     room = short_ids.ensure_room(batch, room_id)
     key = (room, user_id, kind, thread)
@@ -54,8 +65,24 @@ def put(
     _read.forget(batch, (room, user_id))
     batch.wake(("user", user_id), ("room", room_id))
     if kind == READ:
-        members.wake(batch, room_id, server_name_of(user_id))
+        members.wake(batch, room_id, here or server_name_of(user_id))
+        batch.on_commit(lambda: batch.db.watch.announce(("receipt", room_id, user_id, thread)))
     return True
+
+
+def find(source: CacheSource, room_id: RoomId, user_id: UserId, thread: str) -> dict[str, Any] | None:
+    """Return the user's public receipt in `thread` as it is kept (`event_id`, `ts`, `count`, `at`), or `None`."""
+    room = short_ids.short_room(source, room_id)
+    return None if room is None else trees.receipt.get(source, (room, user_id, READ, thread))
+
+
+def moved(source: CacheSource, room_id: RoomId, since: int) -> Iterator[tuple[UserId, str]]:
+    """Return the user and thread of each public receipt in the room that is newer than the count `since`, oldest first."""
+    room = short_ids.short_room(source, room_id)
+    if room is not None:
+        for _, (user_id, kind, thread) in trees.receipt_stream.scan(source, (room,), after=since):
+            if kind == READ:
+                yield UserId(user_id), thread
 
 
 def mark_sent(batch: Batch, room: int, user_id: UserId, at: int, thread: str) -> None:

@@ -15,6 +15,8 @@ from conduit.utils.clock import Clock
 
 MAX_TIMEOUT_MS = 120_000
 """A notice never outlives this; clients renew it every half minute or so."""
+RENEW_MS = 25_000
+"""How often the sender hears of a notice that goes on: other servers end one of which they hear nothing more, the first of them after half a minute."""
 
 Audience = Callable[[RoomId], Iterable[Crowd]]
 """The crowds who see a room."""
@@ -29,17 +31,21 @@ class Typing:
         self._audience = audience
         self._rooms: dict[RoomId, dict[UserId, int]] = {}
         self._changed: dict[RoomId, int] = {}
+        self._announced: dict[tuple[RoomId, UserId], int] = {}
         self._wake = asyncio.Event()
 
     def start(self, room_id: RoomId, user_id: UserId, timeout_ms: int) -> None:
         """Note that the user is typing, for `timeout_ms` unless renewed. The caller has checked that the user is joined."""
-        until = self._clock.now_ms() + min(timeout_ms, MAX_TIMEOUT_MS)
+        now = self._clock.now_ms()
         typing = self._rooms.setdefault(room_id, {})
         is_new = user_id not in typing
-        typing[user_id] = until
+        typing[user_id] = now + min(timeout_ms, MAX_TIMEOUT_MS)
         self._wake.set()
         if is_new:
             self._tell(room_id)
+        if is_new or now - self._announced.get((room_id, user_id), 0) >= RENEW_MS:
+            self._announced[room_id, user_id] = now
+            self._db.watch.announce(("typing", room_id))
 
     def stop(self, room_id: RoomId, user_id: UserId) -> None:
         """Note that the user is not typing any more; also called when the user leaves."""
@@ -49,7 +55,9 @@ class Typing:
         del typing[user_id]
         if not typing:
             del self._rooms[room_id]
+        self._announced.pop((room_id, user_id), None)
         self._tell(room_id)
+        self._db.watch.announce(("typing", room_id))
 
     def users(self, room_id: RoomId) -> list[UserId]:
         """Return the users typing in the room, the one who began first first."""

@@ -42,6 +42,8 @@ from conduit.service.context import Context
 from conduit.service.locks import Locks
 from conduit.service.media import retention
 from conduit.service.media.files import MediaFiles
+from conduit.service.outbound.build import outbound
+from conduit.service.outbound.wire import Wire
 from conduit.service.presence import Presence
 from conduit.service.rooms import members
 from conduit.service.rooms.typing import Typing
@@ -96,6 +98,7 @@ class Server:
         if self._listening is not None:
             await self._listening.stop(drain_seconds)
         await ctx.tasks.close()
+        await ctx.outbound.close()
         ctx.hasher.close()
         ctx.media_files.close()
         try:
@@ -138,6 +141,7 @@ def build(
     db: Database | None = None,
     hasher: Hasher | None = None,
     more_routes: Iterable[Iterable[Route]] = (),
+    wire: Wire | None = None,
 ) -> Server:
     """Open the database, unless `db` is given, and put the server of `config` together.
 
@@ -158,17 +162,19 @@ def build(
                 yield ("sight", room_id), members.crowds(db, room_id, server_name)
 
         structure = config.media.directory_structure
+        signing_key = identity.signing_key(db)
         ctx = Context(
             config=config,
             server_name=server_name,
             db=db,
             clock=clock,
-            signing_key=identity.signing_key(db),
+            signing_key=signing_key,
             locks=Locks(),
             typing=Typing(db=db, clock=clock, audience=see_room),
             presence=Presence(db=db, clock=clock, audience=see_user),
             media_files=MediaFiles(config.media_path, length=structure.length, depth=structure.depth),
             hasher=hasher or Hasher(),
+            outbound=outbound(config, db=db, clock=clock, signing_key=signing_key, wire=wire),
             tasks=Tasks(),
         )
         return Server(ctx, App(ctx, [*routes.tables(), *more_routes], outages=(DiskFull, EngineFault)))

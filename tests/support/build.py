@@ -10,6 +10,7 @@ from conduit.api.web import Route
 from conduit.config.schema import Config, Listener
 from conduit.database.database import Database
 from conduit.server import Server
+from conduit.service.outbound.wire import Wire
 from conduit.service.users import accounts
 from conduit.service.users.passwords import Hasher
 from conduit.utils.clock import Clock
@@ -24,6 +25,7 @@ async def run(
     *,
     db: Database | None = None,
     first_is_admin: bool = False,
+    wire: Wire | None = None,
 ) -> Server:
     """Start the server of `config`, on `db` if it is given. Hashing passwords is made cheap.
 
@@ -31,7 +33,9 @@ async def run(
     """
     if not config.listeners:
         config = replace(config, listeners=LISTENERS)
-    built = server.build(config, clock=clock, db=db, hasher=Hasher(time_cost=1, memory_kib=64), more_routes=more_routes)
+    built = server.build(
+        config, clock=clock, db=db, hasher=Hasher(time_cost=1, memory_kib=64), more_routes=more_routes, wire=wire
+    )
     await built.start()
     if not first_is_admin:
         with built.ctx.db.batch() as batch:

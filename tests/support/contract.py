@@ -72,6 +72,7 @@ TWINS = (
     (re.compile(r"/_matrix/media/(?:r0/|v1/(?=upload))(.*)"), r"/_matrix/media/v3/\1"),
     (re.compile(r"/_matrix/client/v3/keys/upload/[^/]+"), "/_matrix/client/v3/keys/upload"),
     (re.compile(r"(/_matrix/client/v3/pushrules(?:/global)?)"), r"\1/"),
+    (re.compile(r"/_matrix/key/v2/server/[^/]+"), "/_matrix/key/v2/server"),
     (re.compile(r"(/_matrix/client/v3/rooms/[^/]+/state/[^/]+)"), r"\1/"),
 )
 """Older spellings that are served too, and today's."""

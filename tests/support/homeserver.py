@@ -28,6 +28,7 @@ from conduit.database.database import Database
 from conduit.database.errors import EngineFault
 from conduit.server import Server
 from conduit.service.context import Context
+from conduit.service.outbound.wire import Wire
 from tests.support.build import run
 from tests.support.client import Client, User
 from tests.support.clock import ManualClock
@@ -45,6 +46,7 @@ class Homeserver:
         extra: Iterable[Iterable[Route]] = (),
         db: Database | None = None,
         first_is_admin: bool = False,
+        wire: Wire | None = None,
     ) -> None:
         self.config = config
         self.clock = clock
@@ -55,6 +57,7 @@ class Homeserver:
         self._extra = tuple(extra)
         self._db = db
         self._first_is_admin = first_is_admin
+        self._wire = wire
         self._running: Server | None = None
         self._session: aiohttp.ClientSession | None = None
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -99,7 +102,12 @@ class Homeserver:
     async def open(self) -> None:
         """Start."""
         self._running = await run(
-            self.config, self.clock, self._extra, db=self._db, first_is_admin=self._first_is_admin
+            self.config,
+            self.clock,
+            self._extra,
+            db=self._db,
+            first_is_admin=self._first_is_admin,
+            wire=self._wire,
         )
         self.app.on_bug = self.bugs.append
         # One session for all, with as many connections as a test's long polls need.
@@ -173,16 +181,17 @@ async def serve(
     db: Database | None = None,
     first_is_admin: bool = False,
     checked: bool = True,
+    wire: Wire | None = None,
     **settings: Any,
 ) -> AsyncIterator[Homeserver]:
     """Run a homeserver. `settings` are those of `Config`; `extra` are route tables for tests of the web layer itself;
-    `db` is a database on an engine of the test's own.
+    `db` is a database on an engine of the test's own; `wire` is its way to other servers (`tests.support.federation`).
     `checked=False` is for tests that damage the database. With `first_is_admin` the first account becomes the administrator's, as outside of tests; its user is then in the admin room.
     """
     with TemporaryDirectory(prefix="conduit-test-") as temporary:
         settings.setdefault("database_path", directory or Path(temporary))
         config = Config.for_tests(database_backend=engine, **settings)
-        server = Homeserver(config, clock or ManualClock(), extra, db, first_is_admin)
+        server = Homeserver(config, clock or ManualClock(), extra, db, first_is_admin, wire)
         server.checked = checked
         try:
             await server.open()

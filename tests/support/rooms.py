@@ -24,6 +24,8 @@ from conduit.protocol.signing import SigningKey
 from conduit.service.context import Context
 from conduit.service.events import RoomView
 from conduit.service.locks import Locks
+from conduit.service.outbound.build import outbound
+from conduit.service.outbound.wire import Unwired
 from conduit.service.rooms.typing import Typing
 
 SERVER = ServerName("localhost")
@@ -58,17 +60,20 @@ def context(db: Database | None = None, **config: Any) -> Context:
     absent = cast(Any, None)
     db = Database(MemoryEngine(TREE_NAMES)) if db is None else db
     clock = SteppingClock()
+    settings = Config.for_tests(**config)
+    key = SigningKey(bytes(range(32)), "test")
     return Context(
-        config=Config.for_tests(**config),
+        config=settings,
         server_name=SERVER,
         db=db,
         clock=clock,
-        signing_key=SigningKey(bytes(range(32)), "test"),
+        signing_key=key,
         locks=Locks(),
         typing=Typing(db=db, clock=clock, audience=lambda room_id: ()),
         presence=absent,
         media_files=absent,
         hasher=absent,
+        outbound=outbound(settings, db=db, clock=clock, signing_key=key, wire=Unwired()),
         tasks=absent,
     )
 

@@ -20,7 +20,8 @@ from conduit.api.errors import reply_for
 from conduit.api.limits import Limit, Limits, address_key
 from conduit.api.remote import Proxies
 from conduit.api.request import Request
-from conduit.api.web import Answer, Reply, Route
+from conduit.api.web import Answer, Auth, Reply, Route
+from conduit.api.x_matrix import Claim
 from conduit.protocol.errors import MatrixError, Unknown, Unrecognized
 from conduit.service.context import Context
 
@@ -30,6 +31,8 @@ MAX_ANONYMOUS_BODY = 128 * 1024
 """What an endpoint without a token reads at most: a login or a registration is far smaller."""
 MAX_BODY = 8 * 1024 * 1024
 """The largest JSON body taken: key backups send some thousand keys at once."""
+MAX_SERVER_BODY = 12 * 1024 * 1024
+"""The largest body taken from another server: a transaction has 50 events of up to 64 KiB, and 100 EDUs."""
 _READS = frozenset({"GET", "HEAD"})
 
 
@@ -107,15 +110,18 @@ class App:
         forwarded = headers.getall("X-Forwarded-For", ())
         remote = self._proxies.client(peer, forwarded) if forwarded else peer
         route = endpoint.route
-        requester = auth.authenticate(ctx, route, headers, raw_query, remote)
+        claims: list[Claim] | None = None
+        requester = None
+        if route.auth is Auth.SERVER:
+            claims = await auth.claims_of_server(ctx, headers.getall("Authorization", ()))
+        else:
+            requester = auth.authenticate(ctx, route, headers, raw_query, remote)
 
         def charge(limit: Limit, key: str | None = None) -> None:
             if key is None:
-                key = requester.user_id if requester is not None else address_key(remote)
+                key = request.origin or (requester.user_id if requester is not None else address_key(remote))
             self.limits.charge(limit, key)
 
-        if route.limit is not Limit.NONE and (requester is None or requester.appservice_id is None):
-            charge(route.limit)
         request = Request(
             method=http.method,
             path=path,
@@ -128,16 +134,24 @@ class App:
             requester=requester,
             charge=charge,
         )
-        await self._take_body(http, request, route)
+        if claims is not None:
+            await self._take_body(http, request, route, MAX_SERVER_BODY)
+            auth.verify_server(ctx, claims, f"{path}?{raw_query}" if "?" in http.raw_path else path, request)
+            charge(Limit.FEDERATION)
+        if route.limit is not Limit.NONE and (requester is None or requester.appservice_id is None):
+            charge(route.limit)
+        if claims is None:
+            await self._take_body(http, request, route, MAX_BODY if requester is not None else MAX_ANONYMOUS_BODY)
         return await self._run(http, endpoint, request)
 
-    async def _take_body(self, http: web.BaseRequest, request: Request, route: Route) -> None:
+    async def _take_body(self, http: web.BaseRequest, request: Request, route: Route, largest_json: int) -> None:
         limit = route.max_body
         if limit is None:
-            largest = self.ctx.config.max_request_size
-            if not route.stream_body:
-                largest = min(MAX_BODY if request.requester is not None else MAX_ANONYMOUS_BODY, largest)
-            limit = largest
+            limit = self.ctx.config.max_request_size
+            if route.auth is Auth.SERVER:
+                limit = largest_json
+            elif not route.stream_body:
+                limit = min(largest_json, limit)
         if route.stream_body:
             request.content_length = http.content_length
             request.attach(body.stream(http, limit))

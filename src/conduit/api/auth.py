@@ -1,18 +1,22 @@
 """Who asks: from the access token to the requester, and what kind of caller an endpoint wants.
 
-Source: client-server API, "Client Authentication", "Using access tokens", "Account locking", "Guest Access".
+Source: client-server API, "Client Authentication", "Using access tokens", "Account locking", "Guest Access"; server-server API,
+"Request Authentication".
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
-from conduit.api.request import Query
+from conduit.api import x_matrix
+from conduit.api.request import Query, Request
 from conduit.api.web import Auth, Route
+from conduit.protocol.canonical_json import dump
 from conduit.protocol.errors import (
     Forbidden,
     GuestAccessForbidden,
     MissingToken,
+    Unauthorized,
     UnknownToken,
     UserDeactivated,
     UserLocked,
@@ -60,6 +64,44 @@ def authenticate(
     if now_ms >= requester.seen_until:
         devices.seen(ctx.db, requester, remote, now_ms, headers.get("User-Agent") or "")
     return requester
+
+
+async def claims_of_server(ctx: Context, authorization: Sequence[str]) -> list[x_matrix.Claim]:
+    """Return which server says to ask. It is one that this server talks with, and one of its keys that are named is known.
+
+    So no body is read for somebody who could not have signed it. Raises `Unauthorized` or `Forbidden`.
+    """
+    outbound = ctx.outbound
+    if not outbound.policy.enabled:
+        raise Forbidden("Federation is switched off on this server")
+    claims = x_matrix.read_claims(authorization, ctx.server_name)
+    origin = claims[0].origin
+    if origin == ctx.server_name:
+        raise Unauthorized("The request says to come from this server itself")
+    refusal = outbound.policy.refusal(origin)
+    if refusal is not None:
+        raise Forbidden("This server does not talk with yours")
+    known = [claim for claim in claims if await outbound.keyring.may_sign(origin, claim.key_id)]
+    if not known:
+        raise Unauthorized(f"No valid key {claims[0].key_id} of {origin} is known")
+    return known
+
+
+def verify_server(ctx: Context, claims: Sequence[x_matrix.Claim], target: str, request: Request) -> None:
+    """Set the request's origin, now that its body is there and the signature can be checked. Raises `Unauthorized`, or for a body that is no JSON object what `Request.json` does.
+
+    `target` is the path with the query, as it was sent.
+    """
+    canonical = (lambda: dump(request.json())) if request.body else None
+    if canonical is not None:
+        request.json()
+    for claim in claims:
+        messages = claim.messages(request.method, target, request.body, canonical)
+        if ctx.outbound.keyring.signed_request(claim.origin, claim.key_id, claim.signature, messages):
+            request.origin = claim.origin
+            ctx.outbound.backoff.alive(claim.origin)
+            return
+    raise Unauthorized("The request's signature is wrong")
 
 
 def _check_kind(route: Route, requester: Requester) -> None:

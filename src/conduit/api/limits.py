@@ -32,6 +32,7 @@ class Limit(Enum):
     UPLOAD = "upload"
     LOGIN = "login"
     REGISTRATION = "registration"
+    FEDERATION = "federation"
 
 
 class _Class:

@@ -15,7 +15,7 @@ import orjson
 from conduit.api.remote import is_local
 from conduit.protocol.canonical_json import MAX_DEPTH, MAX_INTEGER
 from conduit.protocol.errors import BadJson, InvalidParam, MissingParam, NotJson
-from conduit.protocol.ids import UserId
+from conduit.protocol.ids import ServerName, UserId
 from conduit.service.users.requester import Requester
 
 __all__ = ["Json", "Query", "Request", "Requester", "parse_object"]
@@ -120,6 +120,7 @@ class Request:
         "headers",
         "id",
         "method",
+        "origin",
         "params",
         "path",
         "remote",
@@ -151,6 +152,8 @@ class Request:
         """The client's address: that of the connection, or what a reverse proxy on this machine says it is."""
         self.id = request_id
         self.requester = requester
+        self.origin = ServerName("")
+        """The server that asks, on a route for servers."""
         self.body = body
         self.content_length: int | None = None
         """What the client announced for a streamed body, if it did."""

@@ -59,6 +59,8 @@ MODULES = (
     "client.versions",
     "client.voip",
     "client.whoami",
+    "federation.keys",
+    "federation.version",
     "wellknown",
 )
 

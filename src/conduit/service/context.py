@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from conduit.protocol.signing import SigningKey
     from conduit.service.locks import Locks
     from conduit.service.media.files import MediaFiles
+    from conduit.service.outbound import Outbound
     from conduit.service.presence import Presence
     from conduit.service.rooms.typing import Typing
     from conduit.service.users.passwords import Hasher
@@ -36,4 +37,5 @@ class Context:
     presence: Presence
     media_files: MediaFiles
     hasher: Hasher
+    outbound: Outbound
     tasks: Tasks

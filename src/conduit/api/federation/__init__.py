@@ -1,0 +1,1 @@
+"""The server-server API: one file for each heading of the specification."""

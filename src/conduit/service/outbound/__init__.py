@@ -1,0 +1,33 @@
+"""Everything that goes out of this server: HTTP of any kind, requests to other servers, and the keys with which they sign.
+
+`errors` say why another server could not be asked or what it refused; `wire` is the seam at which tests put a network of their own;
+`federation` signs and sends; `keyring` knows everybody's public keys, ours included; `backoff` remembers who is not to be bothered.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from conduit.service.outbound.backoff import Backoff
+from conduit.service.outbound.federation import FederationClient
+from conduit.service.outbound.keyring import Keyring
+from conduit.service.outbound.policy import ServerPolicy
+from conduit.service.outbound.wire import Wire
+
+__all__ = ["Outbound"]
+
+
+@dataclass(frozen=True, slots=True)
+class Outbound:
+    """What a deed needs to talk with others; a field of the context."""
+
+    policy: ServerPolicy
+    wire: Wire
+    backoff: Backoff
+    federation: FederationClient
+    keyring: Keyring
+
+    async def close(self) -> None:
+        """Close connections and threads; requests under way fail."""
+        await self.wire.close()
+        self.keyring.close()

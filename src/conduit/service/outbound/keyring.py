@@ -1,0 +1,482 @@
+"""Everybody's signing keys: who has validly signed what. Ours are here as well, to be published.
+
+Keys come from memory, from the database, from their server and, if that cannot be asked, from notaries (`trusted_servers`). What is
+asked for by several at once is fetched once, and a server that has just been asked in vain is left alone for a while.
+
+Source: server-server API, "Retrieving server keys", "Validating hashes and signatures on received events"; the room versions on the
+validity of keys.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+import structlog
+from nacl.bindings import crypto_sign_BYTES, crypto_sign_open
+from nacl.exceptions import CryptoError
+
+from conduit.database import trees
+from conduit.database.database import Database
+from conduit.protocol.canonical_json import dump
+from conduit.protocol.errors import BadJson, Unauthorized
+from conduit.protocol.event_auth import required_signers
+from conduit.protocol.hashes import essential_bytes
+from conduit.protocol.ids import ServerName
+from conduit.protocol.room_versions import RoomVersion
+from conduit.protocol.signing import ALGORITHM
+from conduit.service.outbound import own_keys
+from conduit.service.outbound.errors import RemoteError
+from conduit.service.outbound.federation import FederationClient, path
+from conduit.service.outbound.server_keys import BadKeys, KnownKey, ServerKeys, merge, read_document, read_row
+from conduit.utils import base64
+from conduit.utils.clock import Clock
+
+log = structlog.get_logger(__name__)
+
+Json = dict[str, Any]
+
+FETCH_SECONDS = 20.0
+MAX_DOCUMENT = 256 * 1024
+MAX_BATCH_ANSWER = 8 * 1024 * 1024
+SERVERS_A_QUERY = 100
+"""How many servers a notary is asked about at a time."""
+FETCHES = 32
+"""Key objects fetched at a time."""
+IN_MEMORY = 20_000
+"""Servers whose keys are kept decoded."""
+FIRST_PAUSE = 30.0
+"""Seconds until a server is asked again that did not have what was looked for; doubles."""
+LONGEST_PAUSE = 3600.0
+_INLINE = 6
+"""Signatures (60 µs each) that are checked at once; more go to a thread."""
+_CHUNK = 128
+_MANY = 8
+"""From so many unknown servers on, notaries are asked first: one request in place of one to each."""
+
+Wanted = Mapping[str, Mapping[str, int]]
+"""By server and key id, when the key must be valid in ms; 0 if it does not matter."""
+
+_NOT_SIGNED = frozenset({"signatures", "unsigned"})
+_PREFIX = ALGORITHM + ":"
+
+
+@dataclass(slots=True)
+class _Need:
+    """One PDU that is being verified."""
+
+    essence: bytes
+    signatures: list[tuple[str, list[tuple[str, bytes]]]]
+    """For each required server its signatures: key id and raw bytes."""
+    valid_at: int | None
+    checks: list[list[tuple[bytes, bytes]]] = field(default_factory=list)
+    """For each required server the signatures that can be checked: raw signature, public key. One of them must hold."""
+
+
+class Keyring:
+    """The public keys of all servers. `close` it in the end."""
+
+    def __init__(
+        self,
+        *,
+        server_name: ServerName,
+        db: Database,
+        clock: Clock,
+        federation: FederationClient,
+        own: own_keys.OwnKeys,
+        notaries: Sequence[str] = (),
+        ignored: Iterable[str] = (),
+    ) -> None:
+        self._server_name = server_name
+        self._db = db
+        self._clock = clock
+        self._federation = federation
+        self._own = own
+        self._notaries = [name for name in notaries if name != server_name]
+        self._ignored = frozenset(_raw_keys(ignored))
+        self._known: OrderedDict[str, ServerKeys] = OrderedDict()
+        self._fetching: dict[str, asyncio.Task[None]] = {}
+        self._pauses: OrderedDict[str, tuple[float, float]] = OrderedDict()
+        self._slots = asyncio.Semaphore(FETCHES)
+        self._threads: ThreadPoolExecutor | None = None
+        self._workers = max(1, min(4, os.cpu_count() or 1))
+
+    def close(self) -> None:
+        """End the threads and the fetches under way."""
+        for task in self._fetching.values():
+            task.cancel()
+        if self._threads is not None:
+            self._threads.shutdown(wait=False, cancel_futures=True)
+
+    # --- our own keys ----------------------------------------------------------------------------------------------
+
+    def published(self) -> Json:
+        """Return this server's own key object, signed."""
+        return self._own.published(self._clock.now_ms())
+
+    # --- verifying -------------------------------------------------------------------------------------------------
+
+    async def public_key(self, server: str, key_id: str, *, valid_at_ms: int | None) -> bytes | None:
+        """Return a server's key, fetched if need be, or `None` if it has no such key that was valid at that time."""
+        key = self._find(server, key_id, valid_at_ms)
+        if key is None and server != self._server_name:
+            await self._fetch({server: {key_id: valid_at_ms or 0}})
+            key = self._find(server, key_id, valid_at_ms)
+        return key
+
+    async def verify_json(self, server: str, value: Json, *, valid_at_ms: int | None) -> None:
+        """Return if the object is validly signed by the server; raises `Unauthorized` with the reason otherwise.
+
+        `valid_at_ms` is when the key must have been valid; `None` means that it does not matter.
+        """
+        signatures = value.get("signatures")
+        entry = signatures.get(server) if isinstance(signatures, dict) else None
+        offered = _offered(entry)
+        if not offered:
+            raise Unauthorized(f"Not signed by {server}")
+        message = dump({key: part for key, part in value.items() if key not in _NOT_SIGNED})
+        await self.verify_message(server, message, offered, valid_at_ms=valid_at_ms)
+
+    async def verify_message(
+        self, server: str, message: bytes, signatures: Sequence[tuple[str, bytes]], *, valid_at_ms: int | None
+    ) -> None:
+        """Return if one of the signatures (key id and raw bytes) by the server holds over `message`; else raise `Unauthorized`."""
+        known = False
+        for fetched in (False, True):
+            for key_id, signature in signatures:
+                key = self._find(server, key_id, valid_at_ms)
+                if key is not None:
+                    known = True
+                    if verify_signature(message, signature, key):
+                        return
+            if known or fetched or server == self._server_name:
+                break
+            await self._fetch({server: dict.fromkeys((key_id for key_id, _ in signatures), valid_at_ms or 0)})
+        if known:
+            raise Unauthorized(f"The signature of {server} is wrong")
+        raise Unauthorized(f"No valid key of {server} is known under {', '.join(key_id for key_id, _ in signatures)}")
+
+    async def may_sign(self, server: str, key_id: str) -> bool:
+        """Tell whether the server has such a key with which it may sign requests now; it is fetched if need be."""
+        now = self._clock.now_ms()
+        if self._current(server, key_id, now) is None and key_id.startswith(_PREFIX):
+            await self._fetch({server: {key_id: now}})
+        return self._current(server, key_id, now) is not None
+
+    def signed_request(self, server: str, key_id: str, signature: str, messages: Iterable[bytes]) -> bool:
+        """Tell whether the signature over one of `messages` was made with a key of which `may_sign` is true."""
+        key = self._current(server, key_id, self._clock.now_ms())
+        offered = _offered({key_id: signature})
+        if key is None or not offered:
+            return False
+        return any(verify_signature(message, offered[0][1], key) for message in messages)
+
+    async def verify_pdus(
+        self, pairs: Sequence[tuple[Json, RoomVersion]], essences: Sequence[bytes] | None = None
+    ) -> list[str | None]:
+        """Return for each PDU `None` if all `required_signers` have validly signed it, else why not, in words.
+
+        The PDUs have passed `event_format.check_format`. `essences` are their `hashes.essential_bytes`, if the caller has them already.
+        Keys are fetched together, many signatures are checked in threads.
+        """
+        needs: list[_Need | str] = []
+        for number, (pdu, version) in enumerate(pairs):
+            needs.append(_need(pdu, version, essences[number] if essences is not None else None))
+            if number % _CHUNK == _CHUNK - 1:
+                await asyncio.sleep(0)
+        missing: dict[str, dict[str, int]] = {}
+        for need in needs:
+            if isinstance(need, _Need):
+                self._look_for_missing(need, missing)
+        if missing:
+            await self._fetch(missing)
+        return await self._check_all([need if isinstance(need, str) else self._assign(need) for need in needs])
+
+    def _look_for_missing(self, need: _Need, missing: dict[str, dict[str, int]]) -> None:
+        for server, signatures in need.signatures:
+            if server == self._server_name:
+                continue
+            if any(self._find(server, key_id, need.valid_at) is not None for key_id, _ in signatures):
+                continue
+            keys = missing.setdefault(server, {})
+            for key_id, _ in signatures:
+                keys[key_id] = max(keys.get(key_id, 0), need.valid_at or 0)
+
+    def _assign(self, need: _Need) -> _Need | str:
+        for server, signatures in need.signatures:
+            found = [
+                (signature, key)
+                for key_id, signature in signatures
+                if (key := self._find(server, key_id, need.valid_at)) is not None
+            ]
+            if not found:
+                return f"no valid key of {server} is known for its signature"
+            need.checks.append(found)
+        return need
+
+    async def _check_all(self, needs: list[_Need | str]) -> list[str | None]:
+        count = sum(len(need.checks) for need in needs if isinstance(need, _Need))
+        if count <= _INLINE:
+            return _check_chunk(needs)
+        loop = asyncio.get_running_loop()
+        if self._threads is None:
+            self._threads = ThreadPoolExecutor(self._workers, thread_name_prefix="signatures")
+        size = min(_CHUNK, -(-len(needs) // self._workers))
+        chunks = [needs[at : at + size] for at in range(0, len(needs), size)]
+        results = await asyncio.gather(*(loop.run_in_executor(self._threads, _check_chunk, chunk) for chunk in chunks))
+        return [result for chunk in results for result in chunk]
+
+    # --- what is known ---------------------------------------------------------------------------------------------
+
+    def _find(self, server: str, key_id: str, valid_at: int | None) -> bytes | None:
+        if server == self._server_name:
+            return self._own.find(key_id, valid_at)
+        known = self._keys(server)
+        return None if known is None else known.find(key_id, valid_at)
+
+    def _current(self, server: str, key_id: str, now: int) -> bytes | None:
+        known = self._keys(server)
+        key: KnownKey | None = None if known is None else known.keys.get(key_id)
+        return None if key is None or not key.current or key.valid_until < now else key.public_key
+
+    def _keys(self, server: str) -> ServerKeys | None:
+        known = self._known.get(server)
+        if known is not None:
+            return known
+        row = trees.server_signingkeys.get(self._db, ServerName(server))
+        known = read_row(row, server, ignored=self._ignored) if isinstance(row, dict) else None
+        if known is not None:
+            self._remember(known)
+        return known
+
+    def _remember(self, keys: ServerKeys) -> None:
+        self._known[keys.server] = keys
+        self._known.move_to_end(keys.server)
+        if len(self._known) > IN_MEMORY:
+            self._known.popitem(last=False)
+
+    def _take(self, fresh: Sequence[ServerKeys], *, direct: bool) -> None:
+        if not fresh:
+            return
+        with self._db.batch() as batch:
+            for keys in fresh:
+                merged = merge(self._keys(keys.server), keys, direct=direct)
+                trees.server_signingkeys.put(batch, ServerName(keys.server), merged.row())
+                self._remember(merged)
+
+    def document(self, server: str) -> Json | None:
+        """Return the newest key object known of a server as it signed it, or `None`."""
+        known = self._keys(server)
+        return None if known is None else known.document
+
+    async def vouch(self, wanted: Wanted) -> list[Json]:
+        """Return the key objects of servers, signed by this one as their notary; servers of which nothing is known are left out.
+
+        A key id of "" stands for whatever the server has. What is known but not valid for as long as wished is asked for anew, and given
+        as it is if the server does not answer.
+        """
+        now = self._clock.now_ms()
+        stale = {
+            server: dict(keys)
+            for server, keys in wanted.items()
+            if server != self._server_name and not self._vouches(server, keys, now)
+        }
+        if stale:
+            await self._fetch(stale)
+        documents: list[Json] = []
+        for server in wanted:
+            if server == self._server_name:
+                documents.append(self.published())
+                continue
+            document = self.document(server)
+            if document is not None:
+                documents.append(self._own.signing_key.sign_json(document, self._server_name))
+        return documents
+
+    def _vouches(self, server: str, keys: Mapping[str, int], now: int) -> bool:
+        known = self._keys(server)
+        # An answer is used for half of its lifetime.
+        if known is None or now - known.fetched_at > (known.valid_until - known.fetched_at) / 2:
+            return False
+        return all(
+            least <= known.valid_until and (not key_id or key_id in known.keys) for key_id, least in keys.items()
+        )
+
+    # --- fetching --------------------------------------------------------------------------------------------------
+
+    async def _fetch(self, wanted: Wanted) -> None:
+        """Fetch the keys of servers, each key such that it is valid at the given time. Failures are only logged."""
+        waiting = [self._fetching[server] for server in wanted if server in self._fetching]
+        asked = {
+            server: keys for server, keys in wanted.items() if server not in self._fetching and self._may_ask(server)
+        }
+        if asked:
+            task = asyncio.get_running_loop().create_task(self._fetch_new(asked))
+            for server in asked:
+                self._fetching[server] = task
+            task.add_done_callback(lambda done: self._fetched(asked, done))
+            waiting.append(task)
+        for task in waiting:
+            await asyncio.wait((task,))
+
+    def _fetched(self, servers: Iterable[str], task: asyncio.Task[None]) -> None:
+        for server in servers:
+            self._fetching.pop(server, None)
+        if not task.cancelled() and task.exception() is not None:
+            log.error("keys_not_fetched", exc_info=task.exception())
+
+    def _may_ask(self, server: str) -> bool:
+        pause = self._pauses.get(server)
+        return pause is None or self._clock.monotonic() >= pause[0]
+
+    def _pause(self, server: str) -> None:
+        _, length = self._pauses.pop(server, (0.0, FIRST_PAUSE / 2))
+        length = min(length * 2, LONGEST_PAUSE)
+        self._pauses[server] = (self._clock.monotonic() + length, length)
+        if len(self._pauses) > IN_MEMORY:
+            self._pauses.popitem(last=False)
+
+    async def _fetch_new(self, wanted: Wanted) -> None:
+        notaries = self._notaries
+        left = set(wanted)
+        if len(left) >= _MANY:
+            for notary in notaries:
+                left -= await self._ask_notary(notary, {server: wanted[server] for server in left if server != notary})
+        await asyncio.gather(*(self._ask_directly(server, left) for server in sorted(left)))
+        if len(wanted) < _MANY:
+            for notary in notaries:
+                asked = {server: wanted[server] for server in left if server != notary}
+                if asked:
+                    left -= await self._ask_notary(notary, asked)
+        for server in wanted:
+            self._pause(server)
+            if server not in left:
+                # It has answered: what it does not have now it may have in half a minute.
+                self._pauses[server] = (self._clock.monotonic() + FIRST_PAUSE, FIRST_PAUSE / 2)
+
+    async def _ask_directly(self, server: str, left: set[str]) -> None:
+        async with self._slots:
+            try:
+                document = await self._federation.get(
+                    server,
+                    "/_matrix/key/v2/server",
+                    seconds=FETCH_SECONDS,
+                    max_bytes=MAX_DOCUMENT,
+                    now=True,
+                    signed=False,
+                )
+                keys = read_document(document, server, now_ms=self._clock.now_ms(), ignored=self._ignored)
+            except (RemoteError, BadKeys) as error:
+                log.info("keys_not_fetched", server=server, reason=str(error))
+                return
+        self._take([keys], direct=True)
+        left.discard(server)
+
+    async def _ask_notary(self, notary: str, wanted: Wanted) -> set[str]:
+        """Ask a notary about servers; returns those of which it gave keys that are valid when they are wanted."""
+        answered: set[str] = set()
+        servers = sorted(wanted)
+        for at in range(0, len(servers), SERVERS_A_QUERY):
+            part = servers[at : at + SERVERS_A_QUERY]
+            body = {
+                "server_keys": {
+                    server: {key: {"minimum_valid_until_ts": time} for key, time in wanted[server].items()}
+                    for server in part
+                }
+            }
+            try:
+                answer = await self._federation.post(
+                    notary, path("/_matrix/key/v2", "query"), body, seconds=FETCH_SECONDS, max_bytes=MAX_BATCH_ANSWER
+                )
+            except RemoteError as error:
+                log.info("notary_failed", notary=notary, reason=error.reason)
+                break
+            answered |= await self._take_from_notary(notary, answer, frozenset(part))
+        return {server for server in answered if self._satisfied(server, wanted[server])}
+
+    def _satisfied(self, server: str, keys: Mapping[str, int]) -> bool:
+        return all(self._find(server, key_id, valid_at) is not None for key_id, valid_at in keys.items())
+
+    async def _take_from_notary(self, notary: str, answer: Json, asked: frozenset[str]) -> set[str]:
+        documents = answer.get("server_keys")
+        good: list[ServerKeys] = []
+        now = self._clock.now_ms()
+        for document in documents if isinstance(documents, list) else ():
+            server = document.get("server_name") if isinstance(document, dict) else None
+            if not isinstance(server, str) or server not in asked:
+                continue
+            try:
+                await self.verify_json(notary, document, valid_at_ms=now)
+                good.append(read_document(document, server, now_ms=now, ignored=self._ignored))
+            except (BadKeys, Unauthorized, BadJson) as error:
+                log.info("keys_not_taken", server=server, notary=notary, reason=str(error))
+        self._take(good, direct=False)
+        return {keys.server for keys in good}
+
+
+def _raw_keys(texts: Iterable[str]) -> Iterable[bytes]:
+    for text in texts:
+        try:
+            yield base64.decode(text)
+        except ValueError:
+            log.warning("ignored_key_is_no_key", key=text)
+
+
+def _offered(entry: Any) -> list[tuple[str, bytes]]:
+    """Return the signatures of one server that could be checked."""
+    offered = []
+    for key_id, text in list(entry.items())[:10] if isinstance(entry, dict) else ():
+        if isinstance(text, str) and key_id.startswith(_PREFIX):
+            try:
+                raw = base64.decode(text)
+            except ValueError:
+                continue
+            if len(raw) == crypto_sign_BYTES:
+                offered.append((key_id, raw))
+    return offered
+
+
+def _need(pdu: Json, version: RoomVersion, essence: bytes | None) -> _Need | str:
+    try:
+        signers = required_signers(pdu, version)
+        signatures = pdu.get("signatures")
+        by_server = signatures if isinstance(signatures, dict) else {}
+        offered = [(server, _offered(by_server.get(server))) for server in sorted(signers)]
+        for server, found in offered:
+            if not found:
+                return f"it is not signed by {server}"
+        essence = essential_bytes(pdu, version) if essence is None else essence
+    except (BadJson, TypeError, KeyError) as error:
+        return str(error)
+    return _Need(
+        essence, [(str(s), f) for s, f in offered], pdu["origin_server_ts"] if version.key_validity_enforced else None
+    )
+
+
+def _check_chunk(needs: Sequence[_Need | str]) -> list[str | None]:
+    results: list[str | None] = []
+    for need in needs:
+        if isinstance(need, str):
+            results.append(need)
+            continue
+        fault = None
+        for (server, _), checks in zip(need.signatures, need.checks, strict=True):
+            if not any(verify_signature(need.essence, signature, key) for signature, key in checks):
+                fault = f"the signature of {server} is wrong"
+                break
+        results.append(fault)
+    return results
+
+
+def verify_signature(message: bytes, signature: bytes, public_key: bytes) -> bool:
+    """Tell whether the raw signature over `message` was made with the private half of the raw key."""
+    try:
+        crypto_sign_open(signature + message, public_key)
+    except (CryptoError, ValueError):
+        return False
+    return True

@@ -1,11 +1,13 @@
 """The named locks of deeds, and the order in which they may be taken.
 
 A deed takes a lock around everything between reading what it decides on and the commit, if there is an `await` in between; what needs no `await`
-needs no lock, because code between two awaits runs alone. Order: a user's lock before a room's; never two rooms, never two users.
+needs no lock, because code between two awaits runs alone. Order: a user's lock before a room's; never two rooms, never two users. A room's `entry` comes before its `room`.
 After waiting for a lock the deed checks again what it had checked before.
 """
 
 from __future__ import annotations
+
+import asyncio
 
 from conduit.protocol.ids import RoomId, UserId
 from conduit.utils.keyed_lock import Held, KeyedLock
@@ -17,10 +19,17 @@ class Locks:
     def __init__(self) -> None:
         self._rooms = KeyedLock()
         self._users = KeyedLock()
+        self.large_work = asyncio.Semaphore(1)
+        """Held by whoever has a helper process compute something large: one at a time."""
+        self._entries = KeyedLock()
 
     def room(self, room_id: RoomId) -> Held:
         """Return the lock under which the room's state and leaves change: `async with locks.room(room_id):`."""
         return self._rooms(room_id)
+
+    def entry(self, room_id: RoomId) -> Held:
+        """Return the lock under which a room is brought here from elsewhere, one join at a time; held while other servers are asked."""
+        return self._entries(room_id)
 
     def user(self, user_id: UserId) -> Held:
         """Return the lock under which an account's own facts change."""

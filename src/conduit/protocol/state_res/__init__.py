@@ -28,7 +28,7 @@ from conduit.protocol.state_res.mainline import mainline_sort
 from conduit.protocol.state_res.power_sort import power_events_and_chains, power_sort
 from conduit.protocol.state_res.split import split
 
-__all__ = ["resolve"]
+__all__ = ["resolve", "split"]
 
 K = TypeVar("K", bound=Hashable)
 R = TypeVar("R", bound=Hashable)

@@ -175,6 +175,24 @@ def with_event(batch: Batch, state: int, statekey: int, event: int) -> int:
     return number
 
 
+def with_changes(batch: Batch, state: int, changes: Mapping[int, int | None]) -> int:
+    """Return the number of the state that `state` becomes when each short state key of `changes` gets its short event, or none: `state` itself if nothing changes."""
+    added, removed = [], []
+    for key, event in sorted(changes.items()):
+        old = look_up(batch, state, key)
+        if old == event:
+            continue
+        if old is not None:
+            removed.append(struct.pack(">QQ", key, old))
+        if event is not None:
+            added.append(struct.pack(">QQ", key, event))
+    if not added and not removed:
+        return state
+    number = batch.next_count()
+    _place(batch, number, b"".join(added), b"".join(removed), _stack(batch, state), _LINE)
+    return number
+
+
 def whole(batch: Batch, state: Mapping[int, int], *, near: int = 0, aside: bool = False) -> int:
     """Return the number of a state given as a whole (short state key -> short event), stored if it is new.
 

@@ -1,0 +1,205 @@
+"""The state in which branches of a room meet: resolution over numbered states, small ones at once, large ones in a helper process.
+
+    number = resolve.at_once(batch, version, states)               # None if that would take long
+    number = await resolve.resolve_states(ctx, room_id, version, states)
+
+What several states resolve to never changes, so it is remembered under their numbers. The result is stored as a difference to one of them.
+
+Source: rooms/v1, rooms/v2 and rooms/v12, "State resolution".
+"""
+
+from __future__ import annotations
+
+import asyncio
+import multiprocessing
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from typing import NamedTuple
+
+import structlog
+
+from conduit.database.cache import Cached, CacheSource
+from conduit.database.database import Batch
+from conduit.database.layouts import REJECTED
+from conduit.protocol import state_res
+from conduit.protocol.event_auth import auth_types_for
+from conduit.protocol.ids import RoomId
+from conduit.protocol.pdu import Event
+from conduit.protocol.room_versions import ROOM_VERSIONS, RoomVersion
+from conduit.service.context import Context
+from conduit.service.rooms import auth_chain, short_ids, state, state_layers, timeline
+
+log = structlog.get_logger(__name__)
+
+AT_ONCE = 4000
+"""Up to so many entries of all states together are resolved in the loop: 20 ms at the most."""
+STEP = 1000
+"""How many events are gathered between two chances for others to run."""
+_NO_KEY = 0
+"""Stands for a state key that no room has ever had."""
+
+_RESOLVED: Cached[tuple[int, ...], int | None] = Cached(
+    "resolved_states", load=lambda source, states: None, weigh=lambda number: 200
+)
+
+
+def remembered(source: CacheSource, states: Sequence[int]) -> int | None:
+    """Return the number of the state that the states resolve to, if it is known already: always where there is but one."""
+    distinct = _distinct(states)
+    if len(distinct) == 1:
+        return distinct[0]
+    return _RESOLVED.peek(source, distinct)
+
+
+def at_once(batch: Batch, version: RoomVersion, states: Sequence[int]) -> int | None:
+    """Return the number of the state that the states resolve to; `None` if there is too much in them for the loop."""
+    known = remembered(batch, states)
+    if known is not None:
+        return known
+    distinct = _distinct(states)
+    sets = [state.ids(batch, number) for number in distinct]
+    if sum(map(len, sets)) > AT_ONCE:
+        return None
+
+    def fetch(short: int) -> Event | None:
+        return timeline.event(batch, short_ids.event_of(batch, short))
+
+    def key_of(event_type: str, state_key: str) -> int:
+        return short_ids.short_statekey(batch, event_type, state_key) or _NO_KEY
+
+    def rejected(short: int) -> bool:
+        facts = timeline.facts(batch, short)
+        return facts is not None and facts.status == REJECTED
+
+    resolved = state_res.resolve(
+        version, sets, fetch, auth_of=lambda short: auth_chain.auth_of(batch, short), key_of=key_of, rejected=rejected
+    )
+    return _store(batch, distinct, resolved)
+
+
+async def resolve_states(ctx: Context, room_id: RoomId, version: RoomVersion, states: Sequence[int]) -> int:
+    """Return the number of the state that the states of a room resolve to. The states may be large; needs no lock."""
+    with ctx.db.batch() as batch:
+        number = at_once(batch, version, states)
+    if number is not None:
+        return number
+    distinct = _distinct(states)
+    async with ctx.locks.large_work:
+        known = remembered(ctx.db, distinct)
+        if known is not None:
+            return known
+        problem = await _gather(ctx.db, version, [state.ids(ctx.db, number) for number in distinct])
+        log.info("resolving_large_state", room_id=room_id, states=len(distinct), events=len(problem.events))
+        resolved = await _in_helper(problem)
+        with ctx.db.batch() as batch:
+            return _store(batch, distinct, resolved)
+
+
+def _distinct(states: Sequence[int]) -> tuple[int, ...]:
+    return tuple(sorted(set(states)))
+
+
+def _store(batch: Batch, states: tuple[int, ...], resolved: Mapping[int, int]) -> int:
+    """Return a number for the resolved state: that of one of the states it came from if it is the same, else a new one near the newest."""
+    first, *others = states
+    differing = {key for other in others for part in state.diff(batch, first, other) for key in part}
+    entries = {key: resolved.get(key) for key in differing}
+    for number in reversed(states):
+        if all(state_layers.look_up(batch, number, key) == event for key, event in entries.items()):
+            break
+    else:
+        number = state_layers.with_changes(batch, states[-1], entries)
+    _RESOLVED.set(batch, states, number)
+    return number
+
+
+# --- large states --------------------------------------------------------------------------------------------------
+
+
+class Problem(NamedTuple):
+    """All that a resolution asks for, as plain data for another process."""
+
+    version: str
+    sets: list[dict[int, int]]
+    keys: dict[tuple[str, str], int]
+    edges: dict[int, tuple[int, ...]]
+    events: dict[int, bytes]
+    rejected: frozenset[int]
+
+
+async def _gather(source: CacheSource, version: RoomVersion, sets: Sequence[Mapping[int, int]]) -> Problem:
+    """Collect the edges below all states, and the events that may be looked at: those in conflict and whatever authorises them."""
+    unconflicted, conflicted = state_res.split(sets)
+    edges: dict[int, tuple[int, ...]] = {}
+    rejected: set[int] = set()
+    waiting = list({short for one in sets for short in one.values()})
+    while waiting:
+        step, waiting = waiting[-STEP:], waiting[:-STEP]
+        for short, facts in zip(step, timeline.facts_of(source, step), strict=True):
+            edges[short] = () if facts is None else facts.auth
+            if facts is not None and facts.status == REJECTED:
+                rejected.add(short)
+        waiting += {cited for short in step for cited in edges[short] if cited not in edges} - set(waiting)
+        await asyncio.sleep(0)
+    power_levels = short_ids.short_statekey(source, "m.room.power_levels", "")
+    wanted = auth_chain.with_chain(source, conflicted)
+    if power_levels in unconflicted:
+        wanted |= auth_chain.with_chain(source, [unconflicted[power_levels]])
+    keys: dict[tuple[str, str], int] = {}
+    events: dict[int, bytes] = {}
+    for pair in (("m.room.create", ""), ("m.room.power_levels", ""), ("m.room.join_rules", "")):
+        keys[pair] = short_ids.short_statekey(source, *pair) or _NO_KEY
+    waiting = list(wanted)
+    for start in range(0, len(waiting), STEP):
+        for event in _take(source, waiting[start : start + STEP], events):
+            pairs = auth_types_for(event.type, event.sender, event.state_key, event.content, version)
+            if event.state_key is not None:
+                pairs.append((event.type, event.state_key))
+            for pair in pairs:
+                if pair not in keys:
+                    keys[pair] = short_ids.short_statekey(source, *pair) or _NO_KEY
+        await asyncio.sleep(0)
+    further = [unconflicted[key] for key in keys.values() if key in unconflicted and unconflicted[key] not in events]
+    for start in range(0, len(further), STEP):
+        _take(source, further[start : start + STEP], events)
+        await asyncio.sleep(0)
+    return Problem(version.id, [dict(one) for one in sets], keys, edges, events, frozenset(rejected))
+
+
+def _take(source: CacheSource, shorts: list[int], events: dict[int, bytes]) -> list[Event]:
+    ids = short_ids.events_of(source, shorts)
+    by_id = dict(zip(ids, shorts, strict=True))
+    found = timeline.events(source, ids)
+    for event in found:
+        events[by_id[event.event_id]] = event.stored()
+    return found
+
+
+def solve(problem: Problem) -> dict[int, int]:
+    """Return the resolved state. A function of its argument, which runs anywhere."""
+    version = ROOM_VERSIONS[problem.version]
+
+    def fetch(short: int) -> Event | None:
+        data = problem.events.get(short)
+        return None if data is None else Event.from_stored(data, version)
+
+    return state_res.resolve(
+        version,
+        problem.sets,
+        fetch,
+        auth_of=lambda short: problem.edges.get(short, ()),
+        key_of=lambda event_type, state_key: problem.keys.get((event_type, state_key), _NO_KEY),
+        rejected=problem.rejected.__contains__,
+    )
+
+
+async def _in_helper(problem: Problem) -> dict[int, int]:
+    pool = ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn"))
+    try:
+        return await asyncio.get_running_loop().run_in_executor(pool, solve, problem)
+    except BrokenProcessPool:
+        log.warning("helper_process_failed", task="state resolution")
+        return await asyncio.to_thread(solve, problem)
+    finally:
+        pool.shutdown(wait=False)

@@ -60,6 +60,8 @@ MODULES = (
     "client.voip",
     "client.whoami",
     "federation.keys",
+    "federation.user_devices",
+    "federation.user_keys",
     "federation.version",
     "wellknown",
 )

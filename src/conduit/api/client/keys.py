@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from conduit.api import fields
 from conduit.api.request import Json, Request
 from conduit.api.web import Auth, Limit, Routes
 from conduit.protocol.errors import BadJson, InvalidParam
 from conduit.protocol.ids import DeviceId, UserId, parse_user_id, server_name_of
 from conduit.service.actions import claim_keys
+from conduit.service.actions import query_keys as query_keys_of
 from conduit.service.browse import key_changes
 from conduit.service.context import Context
 from conduit.service.keys import cross_signing, device_keys, one_time_keys, shapes
@@ -47,31 +46,23 @@ async def upload_keys(ctx: Context, req: Request) -> Json:
 @routes.post("/_matrix/client/v3/keys/query", auth=Auth.USER, allow_guests=True)
 async def query_keys(ctx: Context, req: Request) -> Json:
     """Return device and cross-signing keys of the users named. POST /keys/query."""
-    answer: dict[str, dict[str, Any]] = {
-        name: {} for name in ("device_keys", "master_keys", "self_signing_keys", "user_signing_keys", "failures")
-    }
     body = req.json()
-    fields.number(body, "timeout", None)
-    local: dict[UserId, list[str]] = {}
+    timeout_ms = fields.number(body, "timeout", query_keys_of.DEFAULT_TIMEOUT_MS)
+    wanted: dict[UserId, list[str]] = {}
     for user, device_ids in fields.obj(body, "device_keys").items():
         if not isinstance(device_ids, list) or not all(isinstance(device_id, str) for device_id in device_ids):
             raise BadJson("device_keys must map users to lists of devices")
-        user_id = parse_user_id(user)
-        server = server_name_of(user_id)
-        if server == ctx.server_name:
-            local[user_id] = device_ids
-        else:
-            answer["failures"][server] = {"status": 503, "message": "The server cannot be reached from here"}
-    device_keys.query(ctx.db, req.user_id, local, answer)
-    return {name: value for name, value in answer.items() if value or name in ("device_keys", "failures")}
+        wanted[parse_user_id(user)] = device_ids
+    return await query_keys_of.query_keys(ctx, req.user_id, wanted, timeout_ms=timeout_ms)
 
 
 @routes.post("/_matrix/client/v3/keys/claim", auth=Auth.USER, allow_guests=True)
 async def claim(ctx: Context, req: Request) -> Json:
     """Hand out one-time keys, each at most once. POST /keys/claim."""
     body = req.json()
-    fields.number(body, "timeout", None)
-    return await claim_keys.claim_keys(ctx, claim_keys.parse(fields.obj(body, "one_time_keys")))
+    timeout_ms = fields.number(body, "timeout", query_keys_of.DEFAULT_TIMEOUT_MS)
+    wanted = claim_keys.parse(fields.obj(body, "one_time_keys"))
+    return await claim_keys.claim_keys(ctx, wanted, timeout_ms=timeout_ms)
 
 
 @routes.get("/_matrix/client/v3/keys/changes", auth=Auth.USER)

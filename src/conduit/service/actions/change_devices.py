@@ -20,7 +20,7 @@ def rename(ctx: Context, user_id: UserId, device_id: str, name: str | None) -> N
         return
     with ctx.db.batch() as batch:
         devices.rename(batch, user_id, device_id, name)
-        device_lists.record_change(batch, user_id)
+        device_lists.record_change(batch, user_id, [device_id])
 
 
 def delete(ctx: Context, user_id: UserId, device_ids: Iterable[str]) -> None:

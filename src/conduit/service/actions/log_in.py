@@ -127,7 +127,7 @@ def open_session(ctx: Context, batch: Batch, user_id: UserId, client: Client) ->
         user_agent=client.user_agent,
     )
     if is_new:
-        device_lists.record_change(batch, user_id)
+        device_lists.record_change(batch, user_id, [device_id])
     lifetime_ms = ctx.config.access_token_ttl * 1000 if client.can_refresh else None
     return Session(user_id, device_id, tokens.issue(batch, user_id, device_id, now_ms=now_ms, lifetime_ms=lifetime_ms))
 
@@ -137,8 +137,9 @@ def end_sessions(batch: Batch, user_id: UserId, device_ids: Iterable[str]) -> No
     device_ids = list(device_ids)
     for device_id in device_ids:
         one_time_keys.delete(batch, user_id, DeviceId(device_id))
+    known = [device_id for device_id in device_ids if devices.exists(batch, user_id, device_id)]
     if devices.delete_many(batch, user_id, device_ids):
-        device_lists.record_change(batch, user_id)
+        device_lists.record_change(batch, user_id, known)
 
 
 async def _check_emergency(ctx: Context, user_id: UserId, password: str) -> UserId:

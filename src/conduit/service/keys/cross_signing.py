@@ -77,7 +77,7 @@ def upload(batch: Batch, user_id: UserId, keys: KeySet) -> None:
         # Nobody else is shown this key.
         device_lists.record_private_change(batch, user_id, user_id)
     elif changed:
-        device_lists.record_change(batch, user_id)
+        device_lists.record_change(batch, user_id, signing_keys=True)
 
 
 def add_signatures(
@@ -88,7 +88,7 @@ def add_signatures(
     `is_local` tells of a user id whether it belongs here.
     """
     failures: dict[str, dict[str, dict[str, Any]]] = {}
-    own_changed = False
+    own: set[str] = set()
     for user, keys in signed.items():
         if not isinstance(keys, dict):
             raise BadJson("A map from user ID to key ID to signed object was expected")
@@ -99,11 +99,12 @@ def add_signatures(
                 failures.setdefault(user, {})[key_id] = error.body()
                 continue
             if user == signer:
-                own_changed = True
+                own.add(key_id)
             else:
                 device_lists.record_private_change(batch, signer, UserId(user))
-    if own_changed:
-        device_lists.record_change(batch, signer)
+    if own:
+        signed_devices = [key_id for key_id in own if trees.userdeviceid_metadata.has(batch, (signer, key_id))]
+        device_lists.record_change(batch, signer, signed_devices, signing_keys=len(signed_devices) < len(own))
     return failures
 
 

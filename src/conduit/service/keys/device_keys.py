@@ -32,7 +32,7 @@ def upload(batch: Batch, user_id: UserId, device_id: DeviceId, keys: dict[str, A
             return
         keys = merged
     trees.keyid_key.put(batch, (user_id, device_id), keys)
-    device_lists.record_change(batch, user_id)
+    device_lists.record_change(batch, user_id, [device_id])
 
 
 def merge_signatures(stored: dict[str, Any], signed: Mapping[str, Any]) -> dict[str, Any]:
@@ -71,6 +71,14 @@ def set_cross_signing_key(batch: Batch, user_id: UserId, usage: str, public_key:
     tree.put(batch, user_id, (user_id, public_key))
 
 
+def delete_cross_signing_key(batch: Batch, user_id: UserId, usage: str) -> None:
+    """Let the user have no key for `usage`."""
+    row = _KEY_TREES[usage].get(batch, user_id)
+    if row is not None:
+        trees.keyid_key.delete(batch, row)
+        _KEY_TREES[usage].delete(batch, user_id)
+
+
 def cross_signing_usage(source: CacheSource, user_id: UserId, public_key: str) -> str | None:
     """Return the usage under which `public_key` is a current cross-signing key of the user, or `None`."""
     for usage, tree in _KEY_TREES.items():
@@ -81,15 +89,18 @@ def cross_signing_usage(source: CacheSource, user_id: UserId, public_key: str) -
 
 
 def query(
-    source: CacheSource, requester: UserId, wanted: Mapping[UserId, Sequence[str]], answer: dict[str, dict[str, Any]]
+    source: CacheSource,
+    requester: UserId | None,
+    wanted: Mapping[UserId, Sequence[str]],
+    answer: dict[str, dict[str, Any]],
 ) -> None:
-    """Add to `answer` the device and cross-signing keys of the local users in `wanted`, as `requester` may see them.
+    """Add to `answer` the device and cross-signing keys of the local users in `wanted`, as `requester` may see them; `None` is another server.
 
     An empty list of devices stands for all of them; unknown users and devices are left out.
     """
     for user_id, device_ids in wanted.items():
         found: dict[str, Any] = {}
-        shown = frozenset((requester, user_id))
+        shown = frozenset((user_id,) if requester is None else (requester, user_id))
         for device in devices.list_all(source, user_id):
             device_id = device["device_id"]
             if device_ids and device_id not in device_ids:
@@ -97,7 +108,7 @@ def query(
             keys = trees.keyid_key.get(source, (user_id, device_id))
             if keys is None:
                 continue
-            keys = _visible(keys, shown)
+            keys = visible(keys, shown)
             name = device.get("display_name")
             keys["unsigned"] = {"device_display_name": name} if name else {}
             found[device_id] = keys
@@ -108,10 +119,10 @@ def query(
                 continue
             key = cross_signing_key(source, user_id, usage)
             if key is not None:
-                answer[f"{usage}_keys"][user_id] = _visible(key, shown)
+                answer[f"{usage}_keys"][user_id] = visible(key, shown)
 
 
-def _visible(key: Mapping[str, Any], shown: frozenset[UserId]) -> dict[str, Any]:
+def visible(key: Mapping[str, Any], shown: frozenset[UserId]) -> dict[str, Any]:
     """Return a copy with the signatures of the users in `shown` only: others' would tell who knows whom."""
     copy = dict(key)
     if "signatures" in copy:

@@ -6,10 +6,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from conduit.service.outbound.backoff import Backoff
 from conduit.service.outbound.federation import FederationClient
+from conduit.service.outbound.flights import Flights, Recent
 from conduit.service.outbound.keyring import Keyring
 from conduit.service.outbound.policy import ServerPolicy
 from conduit.service.outbound.wire import Wire
@@ -26,6 +27,8 @@ class Outbound:
     backoff: Backoff
     federation: FederationClient
     keyring: Keyring
+    flights: Flights = field(default_factory=Flights)
+    recent: Recent = field(default_factory=Recent)
 
     async def close(self) -> None:
         """Close connections and threads; requests under way fail."""

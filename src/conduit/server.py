@@ -39,6 +39,7 @@ from conduit.service.admin import reports as admin_reports
 from conduit.service.admin import room as admin_room
 from conduit.service.admin import watch as admin_watch
 from conduit.service.context import Context
+from conduit.service.keys import device_updates, remote_devices
 from conduit.service.locks import Locks
 from conduit.service.media import retention
 from conduit.service.media.files import MediaFiles
@@ -90,6 +91,8 @@ class Server:
         ctx.tasks.spawn(ctx.presence.run(), name="presence")
         ctx.tasks.spawn(retention.run(ctx), name="media")
         ctx.tasks.spawn(_sweep(ctx), name="sweep")
+        remote_devices.resume(ctx)
+        ctx.tasks.spawn(device_updates.run(ctx), name="device lists")
         self._listening = await listen.start(self.app, ctx.config.effective_listeners)
 
     async def stop(self, drain_seconds: float = DRAIN_SECONDS) -> None:

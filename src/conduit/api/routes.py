@@ -60,6 +60,7 @@ MODULES = (
     "client.voip",
     "client.whoami",
     "federation.keys",
+    "federation.query",
     "federation.user_devices",
     "federation.user_keys",
     "federation.version",

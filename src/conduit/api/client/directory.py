@@ -8,23 +8,19 @@ from conduit.api.suspension import require_unsuspended
 from conduit.api.web import Auth, Limit, Routes
 from conduit.protocol.errors import Forbidden
 from conduit.protocol.ids import parse_room_alias, parse_room_id
-from conduit.service.actions.aliases import make_alias, remove_alias, resolve
+from conduit.service.actions.aliases import look_up, make_alias, remove_alias
 from conduit.service.context import Context
 from conduit.service.rooms import aliases, members, visibility
 from conduit.service.users import accounts
 
 routes = Routes()
 
-MAX_SERVERS = 50
-"""How many servers an answer names: a client needs one that works."""
-
 
 @routes.get("/_matrix/client/v3/directory/room/{roomAlias}", auth=Auth.NONE, limit=Limit.READ)
 async def get_alias(ctx: Context, req: Request) -> Json:
     """Resolve an alias. <https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3directoryroomroomalias>."""
-    room_id = resolve(ctx, parse_room_alias(req.params["roomAlias"]))
-    servers = dict.fromkeys([ctx.server_name, *members.servers(ctx.db, room_id)])
-    return {"room_id": room_id, "servers": list(servers)[:MAX_SERVERS]}
+    place = await look_up(ctx, parse_room_alias(req.params["roomAlias"]))
+    return {"room_id": place.room_id, "servers": place.servers}
 
 
 @routes.put("/_matrix/client/v3/directory/room/{roomAlias}", auth=Auth.USER, limit=Limit.CREATE_ROOM)

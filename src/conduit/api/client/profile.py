@@ -7,8 +7,9 @@ from typing import Any
 from conduit.api.request import Json, Request
 from conduit.api.web import Auth, Limit, Routes
 from conduit.protocol.errors import Forbidden, GuestAccessForbidden, MissingParam, NotFound, UserSuspended
-from conduit.protocol.ids import UserId, parse_user_id
+from conduit.protocol.ids import UserId, parse_user_id, server_name_of
 from conduit.service.actions.change_profile import change_profile
+from conduit.service.browse.remote_profiles import profile_of
 from conduit.service.context import Context
 from conduit.service.users import accounts, profiles
 
@@ -20,14 +21,14 @@ _FIELD = "/_matrix/client/v3/profile/{userId}/{keyName}"
 @routes.get("/_matrix/client/v3/profile/{userId}", auth=Auth.NONE, limit=Limit.READ)
 async def get_profile(ctx: Context, req: Request) -> Json:
     """Show a profile. <https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3profileuserid>."""
-    return _profile_of(ctx, req)
+    return await _profile_of(ctx, req)
 
 
 @routes.get(_FIELD, auth=Auth.NONE, limit=Limit.READ)
 async def get_field(ctx: Context, req: Request) -> Json:
     """Show one field of a profile. <https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3profileuseridkeyname>."""
     name = req.params["keyName"]
-    profile = _profile_of(ctx, req)
+    profile = await _profile_of(ctx, req, name)
     if name not in profile:
         raise NotFound("The profile has no such field")
     return {name: profile[name]}
@@ -54,8 +55,13 @@ async def delete_field(ctx: Context, req: Request) -> Json:
     return {}
 
 
-def _profile_of(ctx: Context, req: Request) -> dict[str, Any]:
+async def _profile_of(ctx: Context, req: Request, name: str | None = None) -> dict[str, Any]:
+    """Return the profile; of a remote user only the field `name`, if one is wanted."""
     user_id = parse_user_id(req.params["userId"])
+    if server_name_of(user_id) != ctx.server_name:
+        if not ctx.outbound.policy.enabled:
+            raise NotFound("There is no such user here")
+        return await profile_of(ctx, user_id, name)
     if not accounts.is_active(ctx.db, user_id):
         raise NotFound("There is no such user here")
     return profiles.get(ctx.db, user_id)

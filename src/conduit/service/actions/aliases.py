@@ -1,15 +1,24 @@
-"""Make and remove room aliases. Source: client-server API, "Room aliases"."""
+"""Look up, make and remove room aliases. Source: client-server API, "Room aliases"; server-server API, GET /query/directory."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final, NamedTuple
 
 from conduit.database.database import Batch
 from conduit.protocol.errors import Forbidden, InvalidParam, NotFound, Unknown
-from conduit.protocol.ids import RoomAlias, RoomId, UserId
+from conduit.protocol.ids import (
+    RoomAlias,
+    RoomId,
+    ServerName,
+    UserId,
+    is_room_id,
+    is_server_name,
+    server_name_of,
+)
 from conduit.protocol.pdu import Event
 from conduit.service import events
 from conduit.service.context import Context
+from conduit.service.outbound.errors import RemoteError, as_client_error
 from conduit.service.rooms import aliases, members, state
 from conduit.service.users import accounts
 
@@ -17,8 +26,65 @@ MAX_ALIASES = 1000
 """How many aliases a room may have here: anybody in it can make some."""
 
 
+MAX_SERVERS: Final = 50
+"""How many servers an answer names: a client needs one that works."""
+SECONDS: Final = 20.0
+KEPT_MS: Final = 60_000
+_MAX_ANSWER: Final = 1 << 20
+
+
+class Place(NamedTuple):
+    """The room that an alias names, and servers that are likely to be in it."""
+
+    room_id: RoomId
+    servers: list[ServerName]
+
+
+async def look_up(ctx: Context, alias: RoomAlias) -> Place:
+    """Return where `alias` leads; the server of another server's alias is asked. Raises `NotFound`, or `ConnectionFailed`."""
+    if aliases.is_local(alias, ctx.server_name):
+        room_id = resolve(ctx, alias)
+        return Place(room_id, servers_of(ctx, room_id))
+    if not ctx.outbound.policy.enabled:
+        raise NotFound(f"Room alias {alias} not found")
+    key = ("alias", alias)
+    recent, now_ms = ctx.outbound.recent, ctx.clock.now_ms()
+    known: Place | None = recent.get(key, now_ms)
+    if known is None:
+        known = await ctx.outbound.flights.join(ctx.tasks, key, lambda: _ask(ctx, alias))
+        recent.put(key, known, until_ms=now_ms + KEPT_MS, weight=1000)
+    return known
+
+
+async def _ask(ctx: Context, alias: RoomAlias) -> Place:
+    server = server_name_of(alias)
+    try:
+        answer = await ctx.outbound.federation.get(
+            server,
+            "/_matrix/federation/v1/query/directory",
+            {"room_alias": alias},
+            seconds=SECONDS,
+            max_bytes=_MAX_ANSWER,
+        )
+    except RemoteError as error:
+        raise as_client_error(error) from error
+    room_id, servers = answer.get("room_id"), answer.get("servers")
+    if not is_room_id(room_id):
+        raise NotFound(f"Room alias {alias} not found")
+    named = servers if isinstance(servers, list) else []
+    good = dict.fromkeys(name for name in named if isinstance(name, str) and is_server_name(name))
+    # The server that knows the alias is likely to know the room, whether or not it says so.
+    good.setdefault(server, None)
+    return Place(RoomId(str(room_id)), [ServerName(name) for name in list(good)[:MAX_SERVERS]])
+
+
+def servers_of(ctx: Context, room_id: RoomId) -> list[ServerName]:
+    """Return servers that are in a room, this one first; not all of a large room."""
+    return list(dict.fromkeys([ctx.server_name, *members.servers(ctx.db, room_id)]))[:MAX_SERVERS]
+
+
 def resolve(ctx: Context, alias: RoomAlias) -> RoomId:
-    """Return the room that `alias` names; raises `NotFound`, also for aliases of other servers while these are not asked."""
+    """Return the room that an alias of this server names; raises `NotFound`, also for every alias of another one: see `look_up`."""
     room_id = aliases.room_of(ctx.db, alias) if aliases.is_local(alias, ctx.server_name) else None
     if room_id is None:
         raise NotFound(f"Room alias {alias} not found")

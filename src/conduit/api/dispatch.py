@@ -85,6 +85,10 @@ class Table:
         if not names:
             self._static[route.method, route.path] = Match(endpoint, {}, frozenset())
 
+    def static(self, method: str, path: str) -> Match | None:
+        """Return what `method` on a path without parameters means, or `None` if it is another."""
+        return self._static.get((method, path))
+
     def find(self, method: str, path: str) -> Match | None:
         """Return what `method` on the undecoded `path` means, or `None` if there is no such path.
 

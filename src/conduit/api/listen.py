@@ -15,10 +15,13 @@ from typing import Any
 import structlog
 from aiohttp import web
 from aiohttp.http_exceptions import LineTooLong
+from aiohttp.http_parser import RawRequestMessage
+from aiohttp.streams import EMPTY_PAYLOAD
 from aiohttp.web_protocol import RequestHandler
 
-from conduit.api import replies
+from conduit.api import at_once, replies
 from conduit.api.app import App
+from conduit.api.remote import peer_address
 from conduit.api.web import Reply
 from conduit.config.schema import Listener
 from conduit.protocol.errors import BadRequest, MatrixError, TooLarge
@@ -40,11 +43,49 @@ class CannotListen(Exception):
 class _Connection(RequestHandler):
     """One connection. Unlike aiohttp's own it answers errors below HTTP as Matrix does, and ends only what may be ended."""
 
-    __slots__ = ("cancellable",)
+    __slots__ = ("_app", "cancellable")
 
-    def __init__(self, manager: web.Server, **options: Any) -> None:
+    def __init__(self, manager: web.Server, app: App, **options: Any) -> None:
         super().__init__(manager, **options)
+        self._app = app
         self.cancellable: asyncio.Task[Any] | None = None
+
+    def data_received(self, data: bytes) -> None:
+        """Take what has come; answer at once what can be, where nothing else is under way on this connection."""
+        waiter = self._waiter
+        if waiter is None or waiter.done() or self._messages or self._payload_parser is not None:
+            super().data_received(data)
+            return
+        # The connection's task waits for a request: it is not told of one that has its answer already.
+        self._waiter = None
+        try:
+            super().data_received(data)
+        finally:
+            self._waiter = waiter
+        if len(self._messages) == 1 and self._answered_at_once():
+            return
+        if self._messages and not waiter.done():
+            waiter.set_result(None)
+
+    def _answered_at_once(self) -> bool:
+        message, payload = self._messages[0]
+        transport = self.transport
+        if not isinstance(message, RawRequestMessage) or payload is not EMPTY_PAYLOAD or message.should_close:
+            return False
+        if transport is None or self._parser is None or self._upgraded or self._paused:
+            return False
+        response = at_once.answer(self._app, message, peer_address(self.peername))
+        if response is None:
+            return False
+        self._messages.popleft()
+        self._parser.message_consumed()
+        transport.write(response.packet())
+        log.info("request", method=message.method, path=message.path.partition("?")[0], status=response.status)
+        self._keepalive = True
+        self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
+        if self._keepalive_handle is None:
+            self._keepalive_handle = self._loop.call_at(self._next_keepalive_close_time, self._process_keepalive)
+        return True
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """End a handler that only reads; one that writes goes on."""
@@ -74,8 +115,12 @@ class _Connection(RequestHandler):
 
 
 class _Server(web.Server):
+    def __init__(self, app: App, **options: Any) -> None:
+        super().__init__(app.handle, **options)
+        self._app = app
+
     def __call__(self) -> RequestHandler:
-        return _Connection(self, loop=self._loop, **self._kwargs)
+        return _Connection(self, self._app, loop=self._loop, **self._kwargs)
 
 
 @dataclass(slots=True)
@@ -108,7 +153,7 @@ class Listening:
 async def start(app: App, listeners: Sequence[Listener]) -> Listening:
     """Open `listeners` and serve `app` on them. Raises `CannotListen`, and then leaves none open."""
     http = _Server(
-        app.handle,
+        app,
         keepalive_timeout=KEEPALIVE_SECONDS,
         max_line_size=MAX_LINE,
         max_field_size=MAX_HEADER,

@@ -59,6 +59,11 @@ class Proxies:
         return str(address) if address is not None else peer
 
 
+def peer_address(name: object) -> str:
+    """Return the address in what a socket says its other end is; empty for a Unix socket."""
+    return str(name[0]) if isinstance(name, tuple | list) and name else ""
+
+
 def is_local(peer: str, headers: Mapping[str, str]) -> bool:
     """Tell whether the client runs on this machine and meant it.
 

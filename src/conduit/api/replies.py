@@ -70,6 +70,12 @@ class Whole(web.StreamResponse):
         """The bytes after the headers."""
         return self._content
 
+    def packet(self) -> bytes:
+        """Return all of it as it is sent on a connection of HTTP/1.1 that stays open."""
+        body = self._content
+        head = f"{self._head}Date: {rfc822_formatted_time()}\r\nContent-Length: {len(body)}\r\n\r\n"
+        return head.encode("latin-1", "replace") + body
+
     async def prepare(self, request: web.BaseRequest) -> Any:
         """Send everything. Raises `ConnectionError` if the client is gone."""
         keep_alive = self._keep_alive

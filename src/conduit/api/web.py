@@ -85,6 +85,7 @@ class StreamReply:
 
 Answer = Json | Reply | RawReply | StreamReply
 Handler = Callable[[Context, Request], Awaitable[Answer]]
+AtOnce = Callable[[Context, Request], Json | None]
 H = TypeVar("H", bound=Handler)
 
 _TWINS = (("/_matrix/client/v3/", "/_matrix/client/r0/"), ("/_matrix/media/v3/", "/_matrix/media/r0/"))
@@ -107,6 +108,8 @@ class Route:
     """Whether a locked account may still call this: logging out."""
     long_poll: bool = False
     """Whether the handler waits for news: it is ended at once when the server stops."""
+    at_once: AtOnce | None = None
+    """Asked first; see `conduit.api.at_once`."""
 
 
 class Options(TypedDict, total=False):
@@ -119,6 +122,7 @@ class Options(TypedDict, total=False):
     max_body: int | None
     allow_locked: bool
     long_poll: bool
+    at_once: AtOnce | None
 
 
 class Routes:

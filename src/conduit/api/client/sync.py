@@ -14,22 +14,40 @@ from conduit.protocol.ids import DeviceId
 from conduit.service.context import Context
 from conduit.service.presence import STATES
 from conduit.service.rooms import cuts
-from conduit.service.sync.long_poll import MAX_TIMEOUT_MS, sync
+from conduit.service.sync.long_poll import MAX_TIMEOUT_MS, nothing_new, sync
 from conduit.service.sync.window import StateName, SyncRequest
 from conduit.service.users import filters
 
 routes = Routes()
 
 
-@routes.get("/_matrix/client/v3/sync", auth=Auth.USER, limit=Limit.READ, allow_guests=True, long_poll=True)
+def sync_at_once(ctx: Context, req: Request) -> Json | None:
+    """Return the answer for somebody who does not wait and has missed nothing, else `None`."""
+    if req.query.text("timeout", "0") != "0" or "since" not in req.query:
+        return None
+    return nothing_new(ctx, _parse_request(ctx, req))
+
+
+@routes.get(
+    "/_matrix/client/v3/sync",
+    auth=Auth.USER,
+    limit=Limit.READ,
+    allow_guests=True,
+    long_poll=True,
+    at_once=sync_at_once,
+)
 async def get_sync(ctx: Context, req: Request) -> Json:
     """Tell what is new. <https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3sync>."""
+    return await sync(ctx, _parse_request(ctx, req))
+
+
+def _parse_request(ctx: Context, req: Request) -> SyncRequest:
     query = req.query
     since = query.text("since")
     set_presence = query.text("set_presence", "online")
     if set_presence not in STATES:
         raise InvalidParam(f"'set_presence' must be one of {', '.join(STATES)}")
-    request = SyncRequest(
+    return SyncRequest(
         user_id=req.user_id,
         device_id=DeviceId(req.device_id),
         since=cuts.parse_sync(since) if since else None,
@@ -39,7 +57,6 @@ async def get_sync(ctx: Context, req: Request) -> Json:
         timeout_ms=query.number("timeout", 0, high=MAX_TIMEOUT_MS),
         set_presence=set_presence,
     )
-    return await sync(ctx, request)
 
 
 def _state_name(query: Query) -> StateName:

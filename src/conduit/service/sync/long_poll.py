@@ -42,6 +42,18 @@ async def sync(ctx: Context, request: SyncRequest) -> Json:
         ctx.presence.sync_ends(request.user_id, request.set_presence)
 
 
+def nothing_new(ctx: Context, request: SyncRequest) -> Json | None:
+    """Return the answer to an incremental request if nothing has happened since, as is known without looking into the database; else `None`."""
+    since = request.since
+    if since is None or request.full_state or since.at > ctx.db.current_count():
+        return None
+    to_device.acknowledge(ctx.db, request.user_id, request.device_id, since)
+    ctx.presence.sync_begins(request.user_id, request.set_presence)
+    may_have_news = _may_have_news(ctx, request.user_id, since)
+    ctx.presence.sync_ends(request.user_id, request.set_presence)
+    return None if may_have_news else _nothing(ctx, request, since)
+
+
 async def _news(ctx: Context, request: SyncRequest, since: SyncToken) -> Json:
     if request.timeout_ms <= 0 and not _may_have_news(ctx, request.user_id, since):
         return _nothing(ctx, request, since)

@@ -131,8 +131,12 @@ class FederationClient:
         max_bytes: int = MAX_ANSWER,
         now: bool = False,
         signed: bool = True,
+        fault: Callable[[WireAnswer], str | None] = lambda answer: None,
     ) -> WireAnswer:
-        """Return a good answer (2xx) as bytes: for large ones, which the caller parses piece by piece. `target` holds the query."""
+        """Return a good answer (2xx) as bytes: for large ones, which the caller parses piece by piece. `target` holds the query.
+
+        An answer for which `fault` gives a reason counts as none: the server fails.
+        """
         self._check(server, now)
         content = dump(body) if isinstance(body, dict) else body
         headers = self._headers(method, server, target, content, signed)
@@ -144,6 +148,10 @@ class FederationClient:
             except Unreachable as error:
                 self._backoff.failed(server, error.reason)
                 raise
+        reason = fault(answer)
+        if reason is not None:
+            self._backoff.failed(server, reason)
+            raise Unreachable(server, reason)
         if 200 <= answer.status < 300:
             self._backoff.succeeded(server)
             return answer

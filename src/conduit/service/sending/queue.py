@@ -2,14 +2,20 @@
 
 Rows are written in the batch of the event itself, so nothing accepted here is ever forgotten to be sent. The commit wakes the sender,
 which waits on `("destination", server)`; nobody calls it.
+
+    destination_queue     destination, PDU, count -> an event    while the destination is served, or fails for a short time
+                          destination, EDU, count -> an EDU      always
+    destination_behind    destination                            out of reach for so long that it will not get every event, but the newest
+    destination_room      destination, room -> newest event      of each room, noted here instead of in the queue (`service.sending.catch_up`)
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from conduit.database import layouts, trees
+from conduit.database.cache import Cached, CacheSource
 from conduit.database.database import Batch
 from conduit.database.layouts import PduId
 from conduit.protocol import canonical_json
@@ -18,13 +24,19 @@ from conduit.protocol.ids import ServerName
 PDU, EDU = range(2)
 """Classes of queued items: events go before the rest of a transaction."""
 
+_BEHIND: Cached[ServerName, bool] = Cached(
+    "destination_behind", load=trees.destination_behind.has, weigh=lambda behind: 150
+)
+
 
 def enqueue_event(batch: Batch, place: PduId, destinations: Iterable[ServerName]) -> None:
-    """Queue an event of ours for other servers: its row in order of time, and as the newest of its room for catching up."""
+    """Queue an event for other servers."""
     raw = layouts.PDU_ID.encode(place)
     for server in destinations:
-        trees.destination_queue.put(batch, (server, PDU, place.live), raw)
-        trees.destination_room.put(batch, (server, place.room), place)
+        if is_behind(batch, server):
+            trees.destination_room.put(batch, (server, place.room), place)
+        else:
+            trees.destination_queue.put(batch, (server, PDU, place.live), raw)
         batch.wake(("destination", server))
 
 
@@ -36,3 +48,39 @@ def enqueue_edu(batch: Batch, server: ServerName, edu: dict[str, Any]) -> None:
     """
     trees.destination_queue.put(batch, (server, EDU, batch.next_count()), canonical_json.encode(edu))
     batch.wake(("destination", server))
+
+
+def is_behind(source: CacheSource, server: ServerName) -> bool:
+    """Tell whether the server gets only the newest event of each room when it is back."""
+    return _BEHIND.get(source, server)
+
+
+def set_behind(batch: Batch, server: ServerName, now_ms: int) -> None:
+    """Let the server get only the newest event of each room from now on."""
+    trees.destination_behind.put(batch, server, now_ms)
+    _BEHIND.set(batch, server, True)
+
+
+def set_up_to_date(batch: Batch, server: ServerName) -> None:
+    """Let the server get every event from now on."""
+    trees.destination_behind.delete(batch, server)
+    _BEHIND.set(batch, server, False)
+
+
+def destinations(source: CacheSource) -> Iterator[ServerName]:
+    """Return every server for which something is queued, noted or in flight, in the order of their names."""
+    known: set[str] = set(trees.destination_transaction.keys(source))
+    known.update(trees.destination_behind.keys(source))
+    row = trees.destination_queue.first(source)
+    while row is not None:
+        known.add(row[0][0])
+        row = trees.destination_queue.first(source, after=row[0][0])
+    return (ServerName(server) for server in sorted(known))
+
+
+def lengths(source: CacheSource, server: ServerName) -> tuple[int, int]:
+    """Return how many events (rooms, of a server that is behind) and how many EDUs wait for the server."""
+    events = sum(1 for _ in trees.destination_queue.keys(source, (server, PDU)))
+    if is_behind(source, server):
+        events += sum(1 for _ in trees.destination_room.keys(source, (server,)))
+    return events, sum(1 for _ in trees.destination_queue.keys(source, (server, EDU)))

@@ -103,10 +103,10 @@ def test_every_status_is_documented() -> None:
 
 def test_good_configuration_is_called_good(config: Path, capsys) -> None:
     """With what warns, and the two settings that matter most."""
-    config.write_text(config.read_text() + "allow_federation = true\n")
+    config.write_text(config.read_text() + "allow_jaeger = true\n")
     assert main(["check-config", "--config", str(config)]) == Exit.OK
     out = capsys.readouterr().out
-    assert "warning: global.allow_federation" in out
+    assert "warning: global.allow_jaeger" in out
     assert f"{config} is good (server localhost" in out
 
 

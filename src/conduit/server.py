@@ -48,6 +48,7 @@ from conduit.service.outbound.wire import Wire
 from conduit.service.presence import Presence
 from conduit.service.rooms import members
 from conduit.service.rooms.typing import Typing
+from conduit.service.sending import sender
 from conduit.service.users import accounts, short_lived, uiaa
 from conduit.service.users.passwords import Hasher
 from conduit.utils.clock import Clock, SystemClock
@@ -93,6 +94,7 @@ class Server:
         ctx.tasks.spawn(_sweep(ctx), name="sweep")
         remote_devices.resume(ctx)
         ctx.tasks.spawn(device_updates.run(ctx), name="device lists")
+        ctx.tasks.spawn(sender.run(ctx), name="sender")
         self._listening = await listen.start(self.app, ctx.config.effective_listeners)
 
     async def stop(self, drain_seconds: float = DRAIN_SECONDS) -> None:
@@ -119,6 +121,12 @@ class Server:
         reloaded = take_over(self.ctx.config, config)
         # The context is frozen for everybody but its builder: handlers read their settings from it at each request.
         object.__setattr__(self.ctx, "config", reloaded.config)
+        taken = reloaded.config
+        self.ctx.outbound.policy.configure(
+            enabled=taken.allow_federation,
+            allowed=taken.federation_allowed_servers,
+            denied=taken.federation_denied_servers,
+        )
         if "rate_limits" in reloaded.taken:
             self.app.limits.configure(reloaded.config.rate_limits)
         if self._listening is not None:

@@ -28,9 +28,9 @@ def test_every_setting_is_documented() -> None:
     def walk(cls: type, path: str) -> list[str]:
         names = []
         for item in fields_of(cls):
-            names.append(path + item.name)
+            names.append(path + item.key)
             if item.table not in (None, Rate):
-                names += walk(item.table, f"{path}{item.name}{'[]' if item.many else ''}.")
+                names += walk(item.table, f"{path}{item.key}{'[]' if item.many else ''}.")
         return names
 
     rows, text = table(), example()

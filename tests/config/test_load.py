@@ -3,7 +3,17 @@ from pathlib import Path
 import pytest
 
 from conduit.config.load import ConfigError, ConfigMissing, Loaded, data_directory, load
-from conduit.config.schema import Config, DirectoryStructure, Listener, Rate, RateLimits, Retention
+from conduit.config.schema import (
+    Config,
+    DirectoryStructure,
+    DomainProxy,
+    GlobalProxy,
+    Listener,
+    Proxy,
+    Rate,
+    RateLimits,
+    Retention,
+)
 
 REQUIRED = {"CONDUIT_SERVER_NAME": "a.example", "CONDUIT_DATABASE_PATH": "/data"}
 
@@ -66,8 +76,34 @@ def test_file_of_the_conformance_suite_loads(file: File, tmp_path: Path) -> None
     assert config.rate_limits == RateLimits(enabled=False)
     assert config.trusted_servers == config.ip_range_denylist == ()
     assert config.tls is not None
-    assert [warning.partition(":")[0] for warning in loaded.warnings] == ["global.allow_federation"]
+    assert loaded.warnings == ()
+    assert config.allow_federation
     assert (loaded.source, loaded.embedded) == (file.path, False)
+
+
+@pytest.mark.parametrize(
+    ("text", "rules"),
+    [
+        ('proxy = "none"', Proxy()),
+        (
+            '[global.proxy]\nglobal = { url = "socks5h://localhost:9050" }',
+            Proxy(global_=GlobalProxy(url="socks5h://localhost:9050")),
+        ),
+        (
+            '[[global.proxy.by_domain]]\nurl = "http://[::1]:3128"\ninclude = ["*.onion"]\nexclude = ["a.onion"]',
+            Proxy(by_domain=(DomainProxy(url="http://[::1]:3128", include=("*.onion",), exclude=("a.onion",)),)),
+        ),
+    ],
+)
+def test_proxy_is_written_as_in_conduit(file: File, text: str, rules: Proxy) -> None:
+    """Nothing, one for everything, or some by host."""
+    assert file.load(text).config.proxy == rules
+
+
+def test_url_of_a_proxy_is_checked(file: File) -> None:
+    """Only what can be spoken with is taken."""
+    (fault,) = file.faults('[global.proxy]\nglobal = { url = "ftp://localhost" }')
+    assert fault.startswith("global.proxy.global.url: expected the URL of a proxy")
 
 
 def test_defaults_are_those_of_conduit(file: File) -> None:
@@ -123,7 +159,6 @@ def test_fault_says_what_is_expected_and_what_was_given(file: File) -> None:
         ('database_backend = "sqlite"', "SQLite is not supported"),
         ('[global.media]\nbackend = "s3"', "not built yet"),
         ('[global.media]\nbucket = "b"', "not built yet"),
-        ('[global.proxy]\nglobal.url = "socks5://a"', "outgoing requests"),
     ],
 )
 def test_what_cannot_be_done_is_refused_with_the_reason(file: File, text: str, reason: str) -> None:

@@ -43,7 +43,7 @@ def table() -> str:
     lines += [_row(item, item.name) for item in _plain(Config)]
     for item, path in _tables(Config, "global"):
         prefix = path.removeprefix("global.")
-        lines += [_row(inner, f"{prefix}{'[]' if item.many else ''}.{inner.name}") for inner in _plain(_class(item))]
+        lines += [_row(inner, f"{prefix}{'[]' if item.many else ''}.{inner.key}") for inner in _plain(_class(item))]
     return "\n".join(lines) + "\n"
 
 
@@ -59,8 +59,8 @@ def _plain(cls: type) -> list[Field]:
 def _tables(cls: type, path: str) -> Iterator[tuple[Field, str]]:
     for item in fields_of(cls):
         if item not in _plain(cls):
-            yield item, f"{path}.{item.name}"
-            yield from _tables(_class(item), f"{path}.{item.name}")
+            yield item, f"{path}.{item.key}"
+            yield from _tables(_class(item), f"{path}.{item.key}")
 
 
 def _settings(cls: type) -> Iterator[str]:

@@ -33,6 +33,11 @@ class Field:
     """What an empty table stands for, if not for the defaults."""
 
     @property
+    def key(self) -> str:
+        """Its name in the file; a Python keyword has an underscore appended in the class."""
+        return self.name.rstrip("_")
+
+    @property
     def required(self) -> bool:
         """Whether it has no default."""
         return self.default is MISSING

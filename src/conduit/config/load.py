@@ -172,9 +172,9 @@ def _variables() -> dict[str, tuple[tuple[str, ...], Field]]:
 
     def walk(cls: type, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Field]]:
         for item in fields_of(cls):
-            yield (*path, item.name), item
+            yield (*path, item.key), item
             if item.table is not None and not item.many:
-                yield from walk(item.table, (*path, item.name))
+                yield from walk(item.table, (*path, item.key))
 
     return {PREFIX + "_".join(path).upper(): (path, item) for path, item in walk(Config, ())}
 
@@ -206,17 +206,17 @@ def _overlay_environment(raw: dict[str, Any], given: dict[str, str], report: _Re
 
 def _read_table(cls: type, raw: dict[str, Any], default: Any, path: str, report: _Report) -> Any:
     """Return a `cls` with what `raw` gives, and `default`'s values (or the class's own) for the rest; `None` after a fault."""
-    known = {item.name: item for item in fields_of(cls)}
+    known = {item.key: item for item in fields_of(cls)}
     for key in raw:
         if key not in known:
             report.warnings.append(f"{report.name(path + key)}: unknown setting{_nearest(key, known)}")
     given: dict[str, Any] = {}
     for item in known.values():
-        if item.name in raw:
-            given[item.name] = _read_field(item, raw[item.name], default, path, report)
+        if item.key in raw:
+            given[item.name] = _read_field(item, raw[item.key], default, path, report)
         elif item.required and default is None:
             report.faults.append(
-                f"{report.name(path + item.name)}: is required: {item.setting.doc[0].lower()}{item.setting.doc[1:]}"
+                f"{report.name(path + item.key)}: is required: {item.setting.doc[0].lower()}{item.setting.doc[1:]}"
             )
     if report.faults:
         return default
@@ -224,7 +224,7 @@ def _read_table(cls: type, raw: dict[str, Any], default: Any, path: str, report:
 
 
 def _read_field(item: Field, value: Any, parent: Any, path: str, report: _Report) -> Any:
-    here = path + item.name
+    here = path + item.key
     setting = item.setting
     default = getattr(parent, item.name) if parent is not None else item.default
     if setting.refused:
@@ -251,6 +251,8 @@ def _fit(item: Field, value: Any, default: Any, here: str, report: _Report) -> A
             raise Unfit("a list")
         return tuple(item.one(part) for part in value)
     if not item.many:
+        if value == "none" and item.setting.kind == "none":
+            return item.default
         if not isinstance(value, dict):
             raise Unfit("a table")
         if item.empty_means is not None and not value:

@@ -23,7 +23,7 @@ class Setting:
 
     doc: str
     kind: str = ""
-    """`bytes` also takes `10MB`, `seconds` also `30d`; `ip`, `ranges`, `server`, `url`, `user`, `mode` and `log` are checked as such."""
+    """`bytes` also takes `10MB`, `seconds` also `30d`; `ip`, `ranges`, `server`, `url`, `proxy`, `user`, `mode` and `log` are checked as such; for a table `none` means that `"none"` may stand in its place."""
     choices: tuple[str, ...] = ()
     refused_choices: tuple[tuple[str, str], ...] = ()
     """Values that one may expect to work, each with the reason why it does not."""
@@ -105,6 +105,30 @@ class Turn:
     secret: str | None = _setting("Secret shared with the TURN server, from which credentials are made.", None)
     username: str | None = _setting("Fixed user name, if there is no secret.", None)
     password: str | None = _setting("Fixed password, if there is no secret.", None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GlobalProxy:
+    """`[global.proxy.global]`: one proxy for everything."""
+
+    url: str = _setting("URL of the proxy.", kind="proxy", example='"socks5h://localhost:9050"')
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DomainProxy:
+    """`[[global.proxy.by_domain]]`: a proxy for some hosts; an entry is a name, `*.suffix` or `*`, and the more specific one decides."""
+
+    url: str = _setting("URL of the proxy.", kind="proxy", example='"socks5h://localhost:9050"')
+    include: tuple[str, ...] = _setting("Hosts that it is for; all if there are none.", (), example='["*.onion"]')
+    exclude: tuple[str, ...] = _setting("Hosts that it is not for.", (), example='["*.clearnet.onion"]')
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proxy:
+    """`[global.proxy]`: what outgoing requests go through."""
+
+    global_: GlobalProxy | None = _setting("A proxy for everything.", None)
+    by_domain: tuple[DomainProxy, ...] = _setting("Proxies for some hosts; the first whose lists fit is used.", ())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -317,24 +341,35 @@ class Config:
     allow_federation: bool = _setting(
         "Whether to talk with other servers.",
         False,
-        inert="federation is not built yet, and the server keeps to itself",
+        reload=True,
+    )
+    federation_allowed_servers: tuple[str, ...] = _setting(
+        "The only servers to talk with, as globs like `*.example.org`; all if there are none (not in Conduit).",
+        (),
+        reload=True,
+    )
+    federation_denied_servers: tuple[str, ...] = _setting(
+        "Servers not to talk with, as globs; this goes before the servers allowed (not in Conduit).", (), reload=True
     )
     trusted_servers: tuple[str, ...] = _setting(
-        "Servers that are asked for the keys of other servers.", ("matrix.org",), kind="server"
+        "Servers that are asked for the keys of other servers which do not answer, or which are many.",
+        ("matrix.org",),
+        kind="server",
     )
     ignored_keys: tuple[str, ...] = _setting("Signing keys of servers that are never accepted.", (LEAKED_KEY,))
     max_concurrent_requests: int = _setting("Requests to other servers at a time.", 100, low=1)
-    max_fetch_prev_events: int = _setting("Missing events fetched before one that names them.", 100)
+    max_fetch_prev_events: int = _setting("Missing events fetched before one that names them.", 100, low=1)
     federation_ca_file: Path | None = _setting(
         "PEM bundle of authorities trusted besides the system's for outgoing TLS (not in Conduit).", None
     )
     ip_range_denylist: tuple[str, ...] = _setting(
         "Address ranges that the server never calls (not in Conduit).", PRIVATE_RANGES, kind="ranges"
     )
-    proxy: str | None = _setting(
-        "Proxy for outgoing requests.",
-        None,
-        refused="there are no outgoing requests yet that could take a proxy",
+    proxy: Proxy = _setting(
+        'What outgoing requests go through; `proxy = "none"` is nothing. Behind a proxy it is the proxy that resolves names, so it must '
+        "keep requests out of private networks itself.",
+        Proxy(),
+        kind="none",
     )
 
     # --- media, calls, bridges

@@ -21,6 +21,7 @@ from conduit.protocol.ids import is_server_name, parse_user_id
 
 _SIZE = re.compile(r"([0-9][0-9_]*(?:\.[0-9]+)?)\s*([kmgt]?)(i?)b?", re.ASCII | re.IGNORECASE)
 _DURATION = re.compile(r"([0-9][0-9_]*)\s*([a-z]*)", re.ASCII)
+_PROXIES = ("http", "https", "socks4", "socks4a", "socks5", "socks5h")
 _POWERS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
 _SECONDS = {
     "": 1, "s": 1, "sec": 1, "second": 1, "m": 60, "min": 60, "minute": 60, "h": 3600, "hr": 3600, "hour": 3600,
@@ -93,6 +94,18 @@ def _url(text: str) -> str:
     return text
 
 
+def _proxy(text: str) -> str:
+    try:
+        parts = urlsplit(text)
+        good = parts.scheme in _PROXIES and bool(parts.hostname)
+        parts.port  # noqa: B018 - raises for a port that is none
+    except ValueError:
+        good = False
+    if not good:
+        raise Unfit('the URL of a proxy, as "socks5h://localhost:9050" or "http://proxy.example.org:3128"')
+    return text
+
+
 def _user(text: str) -> str:
     try:
         return parse_user_id(text)
@@ -120,6 +133,7 @@ _TEXT_KINDS: dict[str, Callable[[str], str]] = {
     "ranges": _range,
     "server": _server,
     "url": _url,
+    "proxy": _proxy,
     "user": _user,
     "mode": _mode,
     "log": _log,

@@ -11,8 +11,10 @@ from dataclasses import dataclass, field
 from conduit.service.outbound.backoff import Backoff
 from conduit.service.outbound.federation import FederationClient
 from conduit.service.outbound.flights import Flights, Recent
+from conduit.service.outbound.http import HttpClient
 from conduit.service.outbound.keyring import Keyring
 from conduit.service.outbound.policy import ServerPolicy
+from conduit.service.outbound.resolver import Resolver
 from conduit.service.outbound.wire import Wire
 
 __all__ = ["Outbound"]
@@ -22,6 +24,8 @@ __all__ = ["Outbound"]
 class Outbound:
     """What a deed needs to talk with others; a field of the context."""
 
+    http: HttpClient
+    resolver: Resolver
     policy: ServerPolicy
     wire: Wire
     backoff: Backoff
@@ -33,4 +37,5 @@ class Outbound:
     async def close(self) -> None:
         """Close connections and threads; requests under way fail."""
         await self.wire.close()
+        await self.http.close()
         self.keyring.close()

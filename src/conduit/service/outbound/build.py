@@ -7,12 +7,17 @@ from conduit.database.database import Database
 from conduit.protocol.ids import ServerName
 from conduit.protocol.signing import SigningKey
 from conduit.service.outbound import Outbound
+from conduit.service.outbound.address_filter import AddressFilter
 from conduit.service.outbound.backoff import Backoff
 from conduit.service.outbound.federation import FederationClient
+from conduit.service.outbound.http import HttpClient
+from conduit.service.outbound.https_wire import HttpsWire
 from conduit.service.outbound.keyring import Keyring
 from conduit.service.outbound.own_keys import OwnKeys
 from conduit.service.outbound.policy import ServerPolicy
-from conduit.service.outbound.wire import Unwired, Wire
+from conduit.service.outbound.proxies import Proxies
+from conduit.service.outbound.resolver import Resolver
+from conduit.service.outbound.wire import Wire
 from conduit.utils.clock import Clock
 
 
@@ -21,8 +26,18 @@ def outbound(
 ) -> Outbound:
     """Return the outbound side of a server. Nothing is sent before somebody asks. Tests give a `wire` of their own."""
     server_name = ServerName(config.server_name)
-    wire = wire or Unwired()
-    policy = ServerPolicy(enabled=config.allow_federation)
+    http = HttpClient(
+        addresses=AddressFilter(config.ip_range_denylist),
+        proxies=Proxies(config.proxy),
+        ca_file=config.federation_ca_file,
+    )
+    resolver = Resolver(http=http, clock=clock)
+    wire = wire or HttpsWire(resolver=resolver, http=http)
+    policy = ServerPolicy(
+        enabled=config.allow_federation,
+        allowed=config.federation_allowed_servers,
+        denied=config.federation_denied_servers,
+    )
     backoff = Backoff(db=db, clock=clock)
     own = OwnKeys(server_name, signing_key)
     federation = FederationClient(
@@ -42,4 +57,4 @@ def outbound(
         notaries=config.trusted_servers,
         ignored=config.ignored_keys,
     )
-    return Outbound(policy, wire, backoff, federation, keyring)
+    return Outbound(http, resolver, policy, wire, backoff, federation, keyring)

@@ -54,3 +54,19 @@ def as_client_error(error: RemoteError) -> MatrixError:
             return _PassedOn(error)
         return BadStatus(f"{error.server} answered {error.status}")
     return ConnectionFailed(f"{error.server} cannot be reached")
+
+
+class HttpFailed(Exception):
+    """A request of whatever kind has brought no answer; the message says why. Unless `connected`, nothing was sent."""
+
+    def __init__(self, reason: str, *, connected: bool = True) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.connected = connected
+
+
+class HttpDenied(HttpFailed):
+    """The address may not be reached."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason, connected=False)

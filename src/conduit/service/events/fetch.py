@@ -1,0 +1,308 @@
+"""Asking other servers for what an event builds on: the events before it, those that authorise it, the state at one of them.
+
+What comes is checked like anything else that others send. Everything is bounded for each event that asks: requests, events, time. So an event costs a
+limited amount whatever its server makes of it, and what cannot be had is left out.
+
+Source: server-server API, "Backfilling and retrieving missing events", "Retrieving events", "Retrieving event authorization information".
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from typing import Any
+from urllib.parse import urlencode
+
+import structlog
+
+from conduit.database.layouts import REJECTED
+from conduit.protocol.errors import BadJson, MatrixError
+from conduit.protocol.ids import EventId, RoomId, ServerName, is_event_id
+from conduit.protocol.pdu import Event
+from conduit.service.context import Context
+from conduit.service.events import foreign_state, import_room, incoming
+from conduit.service.events.foreign_state import Answer
+from conduit.service.outbound.errors import RemoteError
+from conduit.service.rooms import leaves, members, short_ids, state, state_layers, timeline
+
+log = structlog.get_logger(__name__)
+
+MAX_SERVERS = 3
+"""How many servers are asked for the same thing."""
+MISSING_AT_A_TIME = 20
+"""How many missing events are asked for in one request; others give no more."""
+MAX_REQUESTS = 60
+MAX_SECONDS = 300.0
+FEW = 60
+"""Up to so many events of a state are fetched one by one; more come with the whole state."""
+MAX_IDS = 200_000
+_AT_A_TIME = 8
+_SECONDS = 30.0
+_LONG_SECONDS = 120.0
+_MAX_IDS_BYTES = 32 << 20
+_MAX_STATE_BYTES = 128 << 20
+_MAX_CHAIN = 2000
+"""Of how many events an auth chain is looked at that authorises one event."""
+_STATE_ARRAYS = frozenset({"pdus", "auth_chain"})
+_STEP = 2000
+_PREFIX = "/_matrix/federation/v1/"
+
+
+class Budget:
+    """What may be spent on one event and all that is missing before it."""
+
+    __slots__ = ("_ctx", "_until", "events", "requests")
+
+    def __init__(self, ctx: Context) -> None:
+        self._ctx = ctx
+        self.requests = MAX_REQUESTS
+        self.events = ctx.config.max_fetch_prev_events
+        self._until = ctx.clock.monotonic() + MAX_SECONDS
+
+    def spend(self) -> bool:
+        """Take one request off; tell whether it may be made."""
+        self.requests -= 1
+        return self.requests >= 0 and self._ctx.clock.monotonic() < self._until
+
+
+def servers_for(ctx: Context, origin: ServerName, room_id: RoomId, sender: ServerName) -> list[ServerName]:
+    """Return whom to ask about a room: who has told of the event, its sender's server, and some other that is in the room."""
+    others = sorted(members.servers(ctx.db, room_id)[: 10 * MAX_SERVERS])
+    wanted = dict.fromkeys((origin, sender, *others))
+    return [server for server in wanted if server != ctx.server_name][:MAX_SERVERS]
+
+
+async def missing_events(ctx: Context, server: ServerName, event: Event, budget: Budget) -> list[Event]:
+    """Return events between the room's leaves and `event`, as `server` gives them, checked; those that others cite first.
+
+    Asks again while what has come hangs in the air, within the budget.
+    """
+    found: dict[EventId, Event] = {}
+    latest = [event.event_id]
+    earliest = [leaf.event_id for leaf in leaves.of(ctx.db, event.room_id)][:MISSING_AT_A_TIME]
+    while latest and budget.events > len(found) and budget.spend():
+        limit = min(MISSING_AT_A_TIME, budget.events - len(found))
+        body = {
+            "earliest_events": earliest,
+            "latest_events": latest[:MISSING_AT_A_TIME],
+            "limit": limit,
+            "min_depth": 0,
+        }
+        federation = ctx.outbound.federation
+        try:
+            target = federation.path(_PREFIX + "get_missing_events", event.room_id)
+            answer = await federation.post(server, target, body, seconds=_SECONDS)
+        except RemoteError as error:
+            log.info("no_missing_events", room_id=event.room_id, server=server, reason=error.reason)
+            break
+        pdus = answer.get("events")
+        fresh = await _checked(ctx, pdus if isinstance(pdus, list) else [], event, limit)
+        fresh = [one for one in fresh if one.event_id not in found and one.event_id != event.event_id]
+        found.update((one.event_id, one) for one in fresh)
+        latest = [one.event_id for one in fresh if _hangs(ctx, one, found)]
+    budget.events -= len(found)
+    return _in_order(found)
+
+
+def _hangs(ctx: Context, event: Event, found: dict[EventId, Event]) -> bool:
+    """Tell whether something right before an event is neither known nor fetched."""
+    return any(prev not in found and state.after(ctx.db, prev) is None for prev in event.prev_events)
+
+
+async def _checked(ctx: Context, pdus: list[Any], event: Event, limit: int) -> list[Event]:
+    checked = await incoming.check_pdus(ctx, pdus[:limit], event.version, room_id=event.room_id)
+    good = [one for one in checked if isinstance(one, Event)]
+    if len(good) < len(checked):
+        log.info("events_dropped", room_id=event.room_id, reasons=[one for one in checked if isinstance(one, str)])
+    return good
+
+
+def _in_order(events: dict[EventId, Event]) -> list[Event]:
+    """Return events so that each comes after those of them that it cites; what lies on a circle comes in any order."""
+    ordered: list[Event] = []
+    is_done: dict[EventId, bool] = {}
+    for first in sorted(events.values(), key=lambda event: (event.depth, event.event_id)):
+        stack = [first.event_id]
+        while stack:
+            event_id = stack[-1]
+            if event_id in is_done:
+                stack.pop()
+                if not is_done[event_id]:
+                    is_done[event_id] = True
+                    ordered.append(events[event_id])
+                continue
+            is_done[event_id] = False
+            stack += [prev for prev in events[event_id].prev_events if prev in events and prev not in is_done]
+    return ordered
+
+
+# --- auth events ---------------------------------------------------------------------------------------------------
+
+
+async def auth_events(
+    ctx: Context, server: ServerName, event: Event, missing: Sequence[EventId], budget: Budget
+) -> bool:
+    """Fetch auth events that are not known, with their own, and keep them as outliers, rejected ones as such; tell whether all are known now."""
+    answer = Answer(event.version, event.room_id)
+    if budget.spend():
+        federation = ctx.outbound.federation
+        try:
+            target = federation.path(_PREFIX + "event_auth", event.room_id, event.event_id)
+            body = await federation.get(server, target, seconds=_SECONDS)
+            chain = body.get("auth_chain")
+            if isinstance(chain, list):
+                await foreign_state.add(ctx, answer, "auth_chain", chain[:_MAX_CHAIN])
+        except RemoteError as error:
+            log.info("no_auth_chain", room_id=event.room_id, server=server, reason=error.reason)
+    # Who does not give the whole chain may give its events one by one.
+    for _ in range(MAX_SERVERS):
+        wanted = _still_missing(ctx, answer, missing)
+        if not wanted:
+            break
+        if not await _one_by_one(ctx, server, answer, wanted, budget):
+            break
+    await _keep(ctx, answer)
+    return all(timeline.meta(ctx.db, event_id) is not None for event_id in missing)
+
+
+def _still_missing(ctx: Context, answer: Answer, wanted: Iterable[EventId]) -> list[EventId]:
+    cited = {auth for found in answer.events.values() for auth in found.event.auth_events}
+    both = dict.fromkeys((*wanted, *sorted(cited)))
+    return [one for one in both if one not in answer.events and timeline.meta(ctx.db, one) is None]
+
+
+async def _one_by_one(
+    ctx: Context, server: ServerName, answer: Answer, wanted: Sequence[EventId], budget: Budget
+) -> int:
+    """Add events to the answer that are asked for one by one; return how many came."""
+    federation = ctx.outbound.federation
+    slots = asyncio.Semaphore(_AT_A_TIME)
+
+    async def one(event_id: EventId) -> list[Any]:
+        async with slots:
+            if not budget.spend():
+                return []
+            try:
+                found = await federation.get(server, federation.path(_PREFIX + "event", event_id), seconds=_SECONDS)
+            except RemoteError as error:
+                log.info("no_event", event_id=event_id, server=server, reason=error.reason)
+                return []
+        pdus = found.get("pdus")
+        return pdus[:1] if isinstance(pdus, list) else []
+
+    before = len(answer.events)
+    for pdus in await asyncio.gather(*(one(event_id) for event_id in wanted)):
+        await foreign_state.add(ctx, answer, "pdus", pdus)
+    return len(answer.events) - before
+
+
+async def _keep(ctx: Context, answer: Answer) -> None:
+    create = state.current(ctx.db, answer.room_id, "m.room.create")
+    if create is None or not answer.events:
+        return
+    await foreign_state.judge(ctx.db, answer, create)
+    await import_room.stage_events(ctx, answer)
+
+
+# --- the state at an event -----------------------------------------------------------------------------------------
+
+
+async def state_at(ctx: Context, server: ServerName, event: Event, at: EventId, budget: Budget) -> bool:
+    """Fetch the state around an event `at` that `event` follows and that cannot be had with all before it; tell whether it is known now.
+
+    The state before it is what `server` says, of which every event is checked against its auth events. The event itself is kept as an outlier.
+    """
+    room_id = event.room_id
+    try:
+        state_ids, chain_ids = await _ids(ctx, server, room_id, at, budget)
+        answer = await _fetch_state(ctx, server, event, at, [*state_ids, *chain_ids], budget)
+    except (RemoteError, MatrixError) as error:
+        log.info("no_state_at_event", room_id=room_id, server=server, event_id=at, reason=str(error))
+        return False
+    if timeline.meta(ctx.db, at) is None and at not in answer.events:
+        await _one_by_one(ctx, server, answer, [at], budget)
+    await _keep(ctx, answer)
+    facts = timeline.meta(ctx.db, at)
+    if facts is None:
+        return False
+    return await _remember(ctx, room_id, at, state_ids, is_rejected=facts.status == REJECTED)
+
+
+async def _ids(
+    ctx: Context, server: ServerName, room_id: RoomId, at: EventId, budget: Budget
+) -> tuple[list[EventId], list[EventId]]:
+    if not budget.spend():
+        raise BadJson("too much has been asked for already")
+    federation = ctx.outbound.federation
+    answer = await federation.get(
+        server,
+        federation.path(_PREFIX + "state_ids", room_id),
+        {"event_id": at},
+        seconds=_LONG_SECONDS,
+        max_bytes=_MAX_IDS_BYTES,
+    )
+    return _event_ids(answer.get("pdu_ids")), _event_ids(answer.get("auth_chain_ids"))
+
+
+def _event_ids(listed: Any) -> list[EventId]:
+    if not isinstance(listed, list) or len(listed) > MAX_IDS or not all(is_event_id(one) for one in listed):
+        raise BadJson("the answer holds no event ids")
+    return list(dict.fromkeys(listed))
+
+
+async def _fetch_state(
+    ctx: Context, server: ServerName, event: Event, at: EventId, event_ids: list[EventId], budget: Budget
+) -> Answer:
+    missing: list[EventId] = []
+    for start in range(0, len(event_ids), _STEP):
+        step = event_ids[start : start + _STEP]
+        missing += [one for one in step if timeline.meta(ctx.db, one) is None]
+        await asyncio.sleep(0)
+    answer = Answer(event.version, event.room_id)
+    if len(missing) > FEW:
+        if not budget.spend():
+            raise BadJson("too much has been asked for already")
+        federation = ctx.outbound.federation
+        target = federation.path(_PREFIX + "state", event.room_id) + "?" + urlencode({"event_id": at})
+        body = (
+            await federation.exchange("GET", server, target, seconds=_LONG_SECONDS, max_bytes=_MAX_STATE_BYTES)
+        ).body
+        return await foreign_state.read(ctx, event.version, event.room_id, body, _STATE_ARRAYS, only=frozenset(missing))
+    await _one_by_one(ctx, server, answer, missing, budget)
+    return answer
+
+
+async def _remember(ctx: Context, room_id: RoomId, at: EventId, state_ids: list[EventId], *, is_rejected: bool) -> bool:
+    """Write the states around an event whose state before is made of those events; what is not known or was rejected is left out."""
+    head = state.head(ctx.db, room_id)
+    create = state.current_id(ctx.db, room_id, "m.room.create")
+    if head is None or create not in state_ids:
+        return False
+    near = state.ids(ctx.db, head.state)
+    by_event = {short: key for key, short in near.items()}
+    told: dict[int, int] = {}
+    for start in range(0, len(state_ids), _STEP):
+        with ctx.db.batch() as batch:
+            for event_id in state_ids[start : start + _STEP]:
+                short = short_ids.short_event(batch, event_id)
+                key = None if short is None else by_event.get(short)
+                if short is not None and key is None:
+                    found = timeline.event(batch, event_id)
+                    if found is not None and found.room_id == room_id and found.state_key is not None:
+                        key = short_ids.ensure_statekey(batch, found.type, found.state_key)
+                if short is not None and key is not None:
+                    told.setdefault(key, short)
+        await asyncio.sleep(0)
+    changes: dict[int, int | None] = {key: short for key, short in told.items() if near.get(key) != short}
+    changes.update((key, None) for key in near if key not in told)
+    with ctx.db.batch() as batch:
+        before = state_layers.with_changes(batch, head.state, changes)
+        short = short_ids.ensure_event(batch, at)
+        event = None if is_rejected else timeline.event(batch, at)
+        after = before
+        if event is not None and event.state_key is not None:
+            after = state_layers.with_event(
+                batch, before, short_ids.ensure_statekey(batch, event.type, event.state_key), short
+            )
+        state.set_around(batch, short, before, after)
+    return True

@@ -43,6 +43,8 @@ def accept(
     cited: bool = False,
     relayed_from: ServerName | None = None,
     gap: Sequence[EventId] = (),
+    announced: bool = False,
+    state_after: int | None = None,
 ) -> PduId:
     """Write an event as the newest of its room, and return its position.
 
@@ -51,7 +53,8 @@ def accept(
 
     For events of others: `current` is the room's state from now on where that is not just the one after this event (there are other leaves); `cited` says
     that an accepted event cites it already, so that it came late, is no leaf, and changes no state. `relayed_from` is the server that has asked us to pass
-    it on to the rest of the room. `gap` names events right before it that are missing.
+    it on to the rest of the room. `gap` names events right before it that are missing. `announced` says that the other servers have it, or will, by another.
+    `state_after` is the state after it, where the caller has made it already.
     """
     room_id = event.room_id
     room = short_ids.ensure_room(batch, room_id)
@@ -62,11 +65,13 @@ def accept(
     known = short_ids.short_event(batch, event.event_id)
     short = short_ids.give_event(batch, event.event_id) if known is None else known
     key = 0
-    state_after = state_before
     if event.state_key is not None:
         key = short_ids.ensure_statekey(batch, event.type, event.state_key)
-        state_after = state_layers.with_event(batch, state_before, key, short)
-    destinations = _destinations(ctx, batch, event, relayed_from)
+        if state_after is None:
+            state_after = state_layers.with_event(batch, state_before, key, short)
+    else:
+        state_after = state_before
+    destinations = [] if announced else _destinations(ctx, batch, event, relayed_from)
     # Drawn after the counts of state and before the rows that carry it: a reader up to it sees both.
     place = PduId(room, batch.next_count())
     auth = [short_ids.ensure_event(batch, event_id) for event_id in event.auth_events]
@@ -108,7 +113,7 @@ def _follow(
     if after != before:
         state.set_current(batch, event.room_id, after, place.live, [(event, key, short)])
     if event.type == "m.room.member" and event.state_key is not None:
-        _record_member(ctx, batch, event, short, place.live, UserId(event.state_key))
+        record_member(ctx, batch, event, short, place.live, UserId(event.state_key))
 
 
 def move_current(ctx: Context, batch: Batch, room_id: RoomId, old: int, new: int, count: int) -> None:
@@ -125,7 +130,7 @@ def move_current(ctx: Context, batch: Batch, room_id: RoomId, old: int, new: int
     state.set_current(batch, room_id, new, count, changed, gone)
     for event, _, short in changed:
         if event.type == "m.room.member" and event.state_key is not None:
-            _record_member(ctx, batch, event, short, count, UserId(event.state_key))
+            record_member(ctx, batch, event, short, count, UserId(event.state_key))
     for (event_type, state_key), _ in gone:
         if event_type == "m.room.member":
             user_id = UserId(state_key)
@@ -133,7 +138,8 @@ def move_current(ctx: Context, batch: Batch, room_id: RoomId, old: int, new: int
             _tell_of_member(ctx, batch, room_id, user_id, "leave")
 
 
-def _record_member(ctx: Context, batch: Batch, event: Event, short: int, count: int, target: UserId) -> None:
+def record_member(ctx: Context, batch: Batch, event: Event, short: int, count: int, target: UserId) -> None:
+    """Write that `target` has the membership that a member event gives, which is now current, and tell them."""
     membership = event.membership or "leave"
     stripped = None
     if membership in ("invite", "knock") and server_name_of(target) == ctx.server_name:
@@ -161,5 +167,9 @@ def _destinations(ctx: Context, batch: Batch, event: Event, relayed_from: Server
     """Return the other servers in the room, as they are before the event: whose last user is removed learns of it too."""
     if not ctx.config.allow_federation or (event.server_name != ctx.server_name and relayed_from is None):
         return []
+    servers = members.servers(batch, event.room_id)
+    if event.type == "m.room.member" and event.membership != "invite" and event.state_key is not None:
+        # Whose invite or knock is taken back has perhaps nobody in the room. An invite itself is sent in a way of its own.
+        servers = [*servers, server_name_of(event.state_key)]
     has_it = (ctx.server_name, relayed_from)
-    return [server for server in members.servers(batch, event.room_id) if server not in has_it]
+    return [server for server in dict.fromkeys(servers) if server not in has_it]

@@ -7,6 +7,7 @@ Source: server-server API, "PDUs", "Auth events selection"; "Event format" of th
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from conduit.database.cache import CacheSource
@@ -18,6 +19,7 @@ from conduit.protocol.pdu import Event, seal
 from conduit.protocol.room_versions import RoomVersion
 from conduit.service.context import Context
 from conduit.service.rooms import leaves, state, timeline
+from conduit.service.rooms.leaves import Leaf
 from conduit.utils.tokens import random_text
 
 _EVENT_ID_CHARACTERS = 22
@@ -70,17 +72,15 @@ def draft(
     origin_server_ts: int | None = None,
 ) -> dict[str, Any]:
     """Return that event without hash, signature and id: what a template for another server's user is made of."""
-    tips = leaves.of(source, room_id)
-    if len(tips) > MAX_PREV_EVENTS:
-        tips = tuple(sorted(tips, key=lambda leaf: (leaf.depth, leaf.short))[-MAX_PREV_EVENTS:])
+    followed = tips(source, room_id)
     auth_types = auth_types_for(event_type, sender, state_key, content, version)
     found = [state.current_id(source, room_id, *pair) for pair in auth_types]
     pdu: dict[str, Any] = {
         "auth_events": _references(source, [event_id for event_id in found if event_id is not None], version),
         "content": content,
-        "depth": min(max([leaf.depth for leaf in tips], default=0) + 1, MAX_INTEGER),
+        "depth": min(max([leaf.depth for leaf in followed], default=0) + 1, MAX_INTEGER),
         "origin_server_ts": ctx.clock.now_ms() if origin_server_ts is None else origin_server_ts,
-        "prev_events": _references(source, [leaf.event_id for leaf in tips], version),
+        "prev_events": _references(source, [leaf.event_id for leaf in followed], version),
         "room_id": room_id,
         "sender": sender,
         "type": event_type,
@@ -90,6 +90,14 @@ def draft(
     if redacts is not None and not version.redacts_in_content:
         pdu["redacts"] = redacts
     return pdu
+
+
+def tips(source: CacheSource, room_id: RoomId) -> Sequence[Leaf]:
+    """Return the leaves of the room that the next event follows: all of them, or the newest of too many."""
+    found = leaves.of(source, room_id)
+    if len(found) > MAX_PREV_EVENTS:
+        return sorted(found, key=lambda leaf: (leaf.depth, leaf.short))[-MAX_PREV_EVENTS:]
+    return found
 
 
 def build_create(

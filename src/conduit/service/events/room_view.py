@@ -19,7 +19,7 @@ from conduit.protocol.room_versions import RoomVersion
 from conduit.service.context import Context
 from conduit.service.events import authorise
 from conduit.service.events.accept import accept
-from conduit.service.events.build import build, build_create
+from conduit.service.events.build import build, build_create, tips
 from conduit.service.rooms import members, state, versions
 from conduit.utils.tokens import random_text
 
@@ -94,6 +94,31 @@ class RoomView:
         check_membership: bool = True,
     ) -> Event:
         """Send an event into the room within the batch; see `events.send` for its arguments and errors."""
+        event, is_new = self.prepare(
+            sender,
+            event_type,
+            content,
+            state_key=state_key,
+            redacts=redacts,
+            origin_server_ts=origin_server_ts,
+            check_membership=check_membership,
+        )
+        if is_new:
+            self.take(event, transaction=transaction)
+        return event
+
+    def prepare(
+        self,
+        sender: UserId,
+        event_type: str,
+        content: dict[str, Any],
+        *,
+        state_key: str | None = None,
+        redacts: EventId | None = None,
+        origin_server_ts: int | None = None,
+        check_membership: bool = True,
+    ) -> tuple[Event, bool]:
+        """Return the event that `add` would send, and whether it is a new one; nothing is written yet."""
         ctx, batch, room_id = self._ctx, self._batch, self.room_id
         authorise.check_content(ctx, event_type, state_key, content)
         if check_membership and event_type != "m.room.member" and not members.is_joined(batch, room_id, sender):
@@ -101,7 +126,7 @@ class RoomView:
         if state_key is not None:
             known = authorise.is_current(batch, room_id, sender, event_type, state_key, content)
             if known is not None:
-                return known
+                return known, False
         else:
             authorise.check_relation(batch, event_type, sender, content)
         if event_type == "m.room.redaction" and state_key is None:
@@ -122,6 +147,17 @@ class RoomView:
             origin_server_ts=origin_server_ts,
         )
         authorise.authorise(batch, event)
-        head = state.head(batch, room_id)
-        accept(ctx, batch, event, state_before=head.state if head is not None else 0, transaction=transaction)
-        return event
+        return event, True
+
+    def take(self, event: Event, *, transaction: tuple[str, str] | None = None) -> None:
+        """Accept a prepared event. The room has not moved on since it was prepared (`is_next`)."""
+        head = state.head(self._batch, self.room_id)
+        state_before = head.state if head is not None else 0
+        accept(self._ctx, self._batch, event, state_before=state_before, transaction=transaction)
+
+    def is_next(self, event: Event) -> bool:
+        """Tell whether a prepared event still follows all that is newest in the room, and is allowed."""
+        if event.prev_events != tuple([leaf.event_id for leaf in tips(self._batch, self.room_id)]):
+            return False
+        authorise.authorise(self._batch, event)
+        return True

@@ -19,7 +19,7 @@ from pathlib import Path
 from urllib.request import urlopen
 
 import orjson
-import psutil
+import psutil  # type: ignore[import-untyped]
 
 from tests.support.certificates import Authority
 
@@ -97,6 +97,8 @@ class Synapse:
             "bcrypt_rounds": 4,
             "allow_public_rooms_over_federation": True,
             "allow_public_rooms_without_auth": True,
+            "room_list_publication_rules": [{"action": "allow"}],
+            "filter_timeline_limit": 2000,
             "presence": {"enabled": True},
             # Whom it could not reach it tries again soon, as the tests do not last for hours.
             "federation": {
@@ -166,6 +168,8 @@ class Synapse:
         while time.monotonic() < until and process.poll() is None:
             try:
                 with urlopen(self.url + "/_matrix/client/versions"):
+                    # Whoever ends it, it need not be this process: no warning when the object goes.
+                    process.returncode = 0
                     return
             except OSError:
                 time.sleep(0.05)

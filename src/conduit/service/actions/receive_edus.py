@@ -1,0 +1,112 @@
+"""Take what another server tells beside events: who types, reads and is online, to-device messages, device lists.
+
+A server speaks for its own users only, and of a room only if the room lets it in and somebody here is in it. Whatever does not hold to that, or cannot be
+understood, is passed over: nobody would read an error.
+
+Source: server-server API, "EDUs" and the sections named below; "Server Access Control Lists".
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+import structlog
+
+from conduit.protocol.errors import MatrixError
+from conduit.protocol.ids import RoomId, ServerName, UserId, is_room_id, is_user_id, server_name_of
+from conduit.service.actions import receive_receipts, receive_to_device
+from conduit.service.context import Context
+from conduit.service.keys import remote_devices
+from conduit.service.presence import STATES
+from conduit.service.rooms import members, partial, server_access
+
+log = structlog.get_logger(__name__)
+
+MAX_EDUS: Final = 100
+TYPING_MS: Final = 60_000
+"""How long somebody types of whom nothing more is heard; other servers renew a notice more often."""
+MAX_PUSHES: Final = 500
+"""How many users' presence one EDU may tell."""
+MAX_STATUS: Final = 1_000
+"""Characters of a status message that are kept."""
+_MAX_AGO_MS: Final = 10 * 365 * 24 * 3_600_000
+
+Content = Mapping[str, Any]
+
+
+async def receive(ctx: Context, origin: ServerName, edus: Sequence[Any]) -> None:
+    """Take EDUs of a server in their order, at most `MAX_EDUS`. Raises nothing for what they hold."""
+    for edu in edus[:MAX_EDUS]:
+        kind, content = (edu.get("edu_type"), edu.get("content")) if isinstance(edu, dict) else (None, None)
+        take = _TAKERS.get(kind) if isinstance(kind, str) else None
+        if take is not None and isinstance(content, dict):
+            try:
+                take(ctx, origin, content)
+            except MatrixError as error:
+                log.info("edu_refused", origin=origin, edu_type=kind, reason=error.error)
+        await asyncio.sleep(0)
+
+
+def _take_typing(ctx: Context, origin: ServerName, content: Content) -> None:
+    """Typing Notifications: a user of the server's begins or stops."""
+    room_id, user_id, typing = content.get("room_id"), content.get("user_id"), content.get("typing")
+    if not (is_room_id(room_id) and is_user_id(user_id) and isinstance(typing, bool)):
+        return
+    room, user = RoomId(str(room_id)), UserId(str(user_id))
+    if server_name_of(user) != origin or not is_open_to(ctx, room, origin):
+        return
+    if not typing:
+        ctx.typing.stop(room, user)
+    elif members.is_joined(ctx.db, room, user) or partial.is_partial(ctx.db, room):
+        ctx.typing.start(room, user, TYPING_MS)
+
+
+def _take_presence(ctx: Context, origin: ServerName, content: Content) -> None:
+    """Presence: users of the server's, whom somebody here can see."""
+    pushes = content.get("push")
+    for push in pushes[:MAX_PUSHES] if isinstance(pushes, list) else ():
+        if not isinstance(push, dict):
+            continue
+        user_id, presence = push.get("user_id"), push.get("presence")
+        if not is_user_id(user_id) or server_name_of(str(user_id)) != origin or presence not in STATES:
+            continue
+        user = UserId(str(user_id))
+        if not remote_devices.is_in_sight(ctx.db, user, ctx.server_name):
+            continue
+        status, ago = push.get("status_msg"), push.get("last_active_ago")
+        is_time = isinstance(ago, int) and not isinstance(ago, bool) and 0 <= ago <= _MAX_AGO_MS
+        ctx.presence.set_remote(
+            user,
+            str(presence),
+            status[:MAX_STATUS] if isinstance(status, str) else None,
+            last_active_ago=ago if is_time else None,
+            currently_active=push.get("currently_active") is True,
+        )
+
+
+def is_open_to(ctx: Context, room_id: RoomId, origin: ServerName) -> bool:
+    """Tell whether a server may tell something of a room: it is let in, and somebody here is in the room."""
+    return (
+        bool(members.joined_local(ctx.db, room_id, ctx.server_name))
+        and not server_access.is_blocked(ctx.db, room_id)
+        and server_access.is_allowed(ctx.db, room_id, origin)
+    )
+
+
+def _take_receipts(ctx: Context, origin: ServerName, content: Content) -> None:
+    """Receipts: in rooms that are open to the server."""
+    for room_id, kinds in content.items():
+        if is_room_id(room_id) and isinstance(kinds, dict) and is_open_to(ctx, RoomId(room_id), origin):
+            receive_receipts.receive(ctx, origin, RoomId(room_id), kinds)
+
+
+_TAKERS: Final[dict[str, Callable[[Context, ServerName, Content], None]]] = {
+    "m.typing": _take_typing,
+    "m.presence": _take_presence,
+    "m.receipt": _take_receipts,
+    "m.direct_to_device": receive_to_device.receive,
+    "m.device_list_update": remote_devices.update,
+    "m.signing_key_update": remote_devices.update_signing_keys,
+}

@@ -1,0 +1,141 @@
+"""Take the receipts that another server tells of its users.
+
+A receipt may come before its event: events take longer. Such a one waits for a while; the task `run` puts it in its place when the event is there.
+
+Source: server-server API, "Receipts".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import islice
+from typing import Any, Final, NamedTuple
+
+from conduit.database.database import Batch
+from conduit.protocol.ids import EventId, RoomId, ServerName, UserId, is_event_id, is_user_id, server_name_of
+from conduit.service.context import Context
+from conduit.service.rooms import members, partial, receipts, short_ids, timeline
+
+MAX_USERS: Final = 1_000
+"""How many users' receipts in one room an EDU may tell."""
+MAX_WAITING: Final = 5_000
+"""How many receipts wait for their events, over all rooms."""
+WAIT_MS: Final = 5 * 60_000
+_NEWS: Final = "receipt without event"
+_AHEAD_MS: Final = 5 * 60_000
+"""How far a receipt's time may lie ahead of ours."""
+
+
+class _Receipt(NamedTuple):
+    user_id: UserId
+    thread: str
+    event_id: EventId
+    ts: int
+
+
+def receive(ctx: Context, origin: ServerName, room_id: RoomId, kinds: Mapping[str, Any]) -> None:
+    """Take the public receipts of a room that is open to `origin`; those of other servers' users, and of who is not in the room, are passed over."""
+    users = kinds.get(receipts.READ)
+    if not isinstance(users, dict):
+        return
+    found = []
+    for user_id, told in islice(users.items(), MAX_USERS):
+        receipt = _parse(user_id, told, ctx.clock.now_ms())
+        if receipt is None or server_name_of(receipt.user_id) != origin:
+            continue
+        if members.is_joined(ctx.db, room_id, receipt.user_id) or partial.is_partial(ctx.db, room_id):
+            found.append(receipt)
+    with ctx.db.batch() as batch:
+        for receipt in found:
+            if not _place(ctx, batch, room_id, receipt):
+                user, thread, event_id, ts = receipt
+                ctx.db.watch.announce((_NEWS, room_id, user, thread, event_id, str(ts)))
+
+
+def _parse(user_id: str, told: Any, now_ms: int) -> _Receipt | None:
+    if not is_user_id(user_id) or not isinstance(told, dict):
+        return None
+    event_ids, data = told.get("event_ids"), told.get("data")
+    if not isinstance(event_ids, list) or not event_ids or not is_event_id(event_ids[0]):
+        return None
+    data = data if isinstance(data, dict) else {}
+    thread = data.get("thread_id", receipts.UNTHREADED)
+    if thread != receipts.UNTHREADED and thread != receipts.MAIN and not is_event_id(thread):
+        return None
+    ts = data.get("ts")
+    if not isinstance(ts, int) or isinstance(ts, bool) or not 0 <= ts <= now_ms + _AHEAD_MS:
+        ts = now_ms
+    return _Receipt(UserId(user_id), thread, EventId(event_ids[0]), ts)
+
+
+def _place(ctx: Context, batch: Batch, room_id: RoomId, receipt: _Receipt) -> bool:
+    """Put the receipt at its event; tell whether the event is there."""
+    position = timeline.position(batch, receipt.event_id)
+    if position is None:
+        return False
+    if short_ids.room_of(batch, position.room) == room_id:
+        receipts.put(
+            batch,
+            room_id,
+            receipt.user_id,
+            receipts.READ,
+            receipt.event_id,
+            position.live,
+            receipt.thread,
+            receipt.ts,
+            here=ctx.server_name,
+        )
+    return True
+
+
+async def run(ctx: Context) -> None:
+    """Put receipts in their places that came before their events. Runs until cancelled."""
+    with ctx.db.watch.subscribe(_NEWS) as news:
+        while True:
+            waiting = _Waiting(ctx)
+            first = await news.take()
+            # Subscribed to rooms only while something waits: it means to be woken by every event.
+            with ctx.db.watch.subscribe(_NEWS, "room") as both:
+                waiting.hear(first)
+                while waiting:
+                    waiting.hear(await both.take())
+                await news.take(0)
+
+
+class _Waiting:
+    """The receipts that wait, by room, oldest first."""
+
+    def __init__(self, ctx: Context) -> None:
+        self._ctx = ctx
+        self._rooms: dict[RoomId, dict[_Receipt, int]] = {}
+        self._count = 0
+
+    def __bool__(self) -> bool:
+        return bool(self._rooms)
+
+    def hear(self, news: list[tuple[str, ...]]) -> None:
+        """Take new receipts in, and try those of rooms in which something has happened."""
+        rooms: dict[RoomId, None] = {}
+        for kind, room, *rest in news:
+            room_id = RoomId(room)
+            if kind == _NEWS and self._count < MAX_WAITING:
+                user, thread, event_id, ts = rest
+                receipt = _Receipt(UserId(user), thread, EventId(event_id), int(ts))
+                entries = self._rooms.setdefault(room_id, {})
+                self._count += receipt not in entries
+                entries[receipt] = self._ctx.clock.now_ms() + WAIT_MS
+            if room_id in self._rooms:
+                rooms[room_id] = None
+        for room_id in rooms:
+            self._try(room_id)
+
+    def _try(self, room_id: RoomId) -> None:
+        entries = self._rooms[room_id]
+        now = self._ctx.clock.now_ms()
+        with self._ctx.db.batch() as batch:
+            for receipt, until in list(entries.items()):
+                if _place(self._ctx, batch, room_id, receipt) or until <= now:
+                    del entries[receipt]
+                    self._count -= 1
+        if not entries:
+            del self._rooms[room_id]

@@ -16,7 +16,7 @@ import structlog
 from conduit.protocol.ids import EventId, ServerName
 from conduit.protocol.pdu import Event
 from conduit.service.context import Context
-from conduit.service.events import fetch, judge, resolve
+from conduit.service.events import fetch, judge, policy, resolve
 from conduit.service.events.fetch import Budget
 from conduit.service.events.judge import Lacking, Outcome, Progress, Verdict
 from conduit.service.rooms import state
@@ -41,6 +41,8 @@ async def _process(
     ctx: Context, origin: ServerName, event: Event, budget: Budget, *, relay: bool, inner: bool
 ) -> Outcome:
     progress = Progress()
+    if not judge.is_settled(ctx.db, event.event_id):
+        event, progress.suspect = await policy.approve(ctx, event)
     asked_for_missing = inner
     for _ in range(_ATTEMPTS):
         async with ctx.locks.room(event.room_id):

@@ -7,7 +7,7 @@ An invite may also come from another server, for a room of which nothing else is
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from conduit.database import trees
@@ -274,6 +274,13 @@ def has_server(source: CacheSource, room_id: RoomId, server_name: str) -> bool:
         return True
     joined_fast = partial.find(source, room_id)
     return joined_fast is not None and server_name in joined_fast.servers
+
+
+def past_and_invited(source: CacheSource, room_id: RoomId) -> Iterator[UserId]:
+    """Yield those who were in the room or had to do with it otherwise and did not forget it, and those invited; not those who are in it."""
+    for tree in (trees.roomuserid_invitecount, trees.roomuserid_leftcount):
+        for _, user_id in tree.keys(source, (room_id,)):
+            yield UserId(user_id)
 
 
 def rooms_of_server(source: CacheSource, server_name: ServerName) -> list[RoomId]:

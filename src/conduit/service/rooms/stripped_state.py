@@ -40,8 +40,13 @@ def strip(event: Event) -> Stripped:
 
 def of_room(source: CacheSource, room_id: RoomId) -> list[Stripped]:
     """Return the stripped current state of a room, the create event first."""
+    return [strip(event) for event in events_of_room(source, room_id)]
+
+
+def events_of_room(source: CacheSource, room_id: RoomId) -> list[Event]:
+    """Return the events of the current state that stripped state is made of: for other servers, who get them whole."""
     found = (state.current(source, room_id, event_type) for event_type in TYPES)
-    return [strip(event) for event in found if event is not None]
+    return [event for event in found if event is not None]
 
 
 def for_member(source: CacheSource, event: Event) -> list[Stripped]:

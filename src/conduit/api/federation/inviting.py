@@ -1,0 +1,43 @@
+"""Invites of other servers' users to ours. Source: server-server API, "Inviting to a room"."""
+
+from __future__ import annotations
+
+from conduit.api import fields
+from conduit.api.request import Json, Request
+from conduit.api.web import Auth, Reply, Routes
+from conduit.protocol.errors import IncompatibleRoomVersion, UnsupportedRoomVersion
+from conduit.protocol.ids import parse_event_id, parse_room_id
+from conduit.protocol.room_versions import ROOM_VERSIONS, room_version
+from conduit.service.actions.receive_invite import receive_invite
+from conduit.service.context import Context
+
+routes = Routes()
+
+
+@routes.put("/_matrix/federation/v2/invite/{roomId}/{eventId}", auth=Auth.SERVER)
+async def put_invite(ctx: Context, req: Request) -> Json:
+    """Take an invite. <https://spec.matrix.org/v1.19/server-server-api/#put_matrixfederationv2inviteroomideventid>."""
+    room_id, event_id = parse_room_id(req.params["roomId"]), parse_event_id(req.params["eventId"])
+    body = req.json()
+    named = fields.text(body, "room_version")
+    try:
+        version = room_version(named)
+    except UnsupportedRoomVersion as error:
+        raise IncompatibleRoomVersion(
+            "This server does not speak the version of that room", room_version=named
+        ) from error
+    room_state = fields.array(body, "invite_room_state", [])
+    pdu = fields.obj(body, "event")
+    return {"event": await receive_invite(ctx, req.origin, room_id, event_id, pdu, version, room_state)}
+
+
+@routes.put("/_matrix/federation/v1/invite/{roomId}/{eventId}", auth=Auth.SERVER)
+async def put_invite_v1(ctx: Context, req: Request) -> Reply:
+    """Take an invite in the first form, which is for rooms of the versions 1 and 2. <https://spec.matrix.org/v1.19/server-server-api/#put_matrixfederationv1inviteroomideventid>."""
+    room_id, event_id = parse_room_id(req.params["roomId"]), parse_event_id(req.params["eventId"])
+    pdu = req.json()
+    unsigned = fields.obj(pdu, "unsigned", {})
+    room_state = fields.array(unsigned, "invite_room_state", [])
+    # The two versions have the same format of events.
+    signed = await receive_invite(ctx, req.origin, room_id, event_id, pdu, ROOM_VERSIONS["1"], room_state)
+    return Reply([200, {"event": signed}])

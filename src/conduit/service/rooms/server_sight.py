@@ -1,0 +1,84 @@
+"""What a server in a room may see of its history: the room's history visibility, applied to all of its users together.
+
+What it may not see it gets redacted, for it needs the event to know the room's graph. The same holds for messages of users who were erased.
+
+Source: server-server API, "Backfilling and retrieving missing events"; client-server API, "Room History Visibility".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from itertools import chain, islice
+
+from conduit.database.cache import CacheSource
+from conduit.protocol import visibility as rules
+from conduit.protocol.ids import RoomId, ServerName, UserId
+from conduit.protocol.pdu import Event
+from conduit.service.rooms import members, state, visibility
+
+MAX_USERS = 20_000
+"""How many of a server's users in a room, present and past, are looked at."""
+
+
+class ServerViewer:
+    """One server looking at one room that it is in. Short-lived: it remembers what it found, and does not notice changes.
+
+    `erased` are the users whose messages are withheld.
+    """
+
+    __slots__ = ("_erased", "_room_id", "_server", "_source", "_users", "_verdicts")
+
+    def __init__(
+        self, source: CacheSource, room_id: RoomId, server: ServerName, *, erased: Collection[str] = ()
+    ) -> None:
+        self._source = source
+        self._room_id = room_id
+        self._server = server
+        self._erased = erased
+        self._verdicts: dict[int, bool] = {}
+        self._users: list[UserId] | None = None
+
+    def sees(self, event: Event) -> bool:
+        """Tell whether the server may have the event as it is. State whose place is not known is seen: it is part of other events' states."""
+        after = state.after(self._source, event.event_id)
+        if after is None:
+            return event.state_key is not None or event.server_name == self._server
+        # An event that changes the visibility, or a membership, is seen by who may see either side of it.
+        if self._sees_in(after):
+            return True
+        before = state.before(self._source, event.event_id)
+        return bool(before) and before != after and self._sees_in(before or 0)
+
+    def copy(self, event: Event) -> Event:
+        """Return the event as the server may have it: itself, or what a redaction would leave of it."""
+        if event.sender not in self._erased and self.sees(event):
+            return event
+        return event.redacted()
+
+    def _sees_in(self, number: int) -> bool:
+        verdict = self._verdicts.get(number)
+        if verdict is None:
+            verdict = self._verdicts[number] = self._judge(number)
+        return verdict
+
+    def _judge(self, number: int) -> bool:
+        setting = visibility.in_state(self._source, number)
+        if rules.server_may_see(setting, ()):
+            return True
+        return any(rules.server_may_see(setting, (membership,)) for membership in self._memberships(number))
+
+    def _memberships(self, number: int) -> Iterator[str]:
+        for user_id in self._known_users():
+            event = state.get(self._source, number, "m.room.member", user_id)
+            if event is not None and event.membership is not None:
+                yield event.membership
+
+    def _known_users(self) -> Iterator[UserId]:
+        """Return the server's users who have or had to do with the room, those who are in it first."""
+        present = members.joined_local(self._source, self._room_id, self._server)
+        yield from present
+        if self._users is None:
+            absent = members.past_and_invited(self._source, self._room_id)
+            ours = (user_id for user_id in absent if user_id.partition(":")[2] == self._server)
+            self._users = list(islice(ours, MAX_USERS))
+        yield from chain(self._users)

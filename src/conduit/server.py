@@ -35,10 +35,12 @@ from conduit.database.open import open_database
 from conduit.database.watch import Crowd, WakeKey
 from conduit.protocol.ids import RoomId, ServerName, UserId
 from conduit.service import identity, transactions
+from conduit.service.actions import receive_receipts, receive_to_device
 from conduit.service.admin import reports as admin_reports
 from conduit.service.admin import room as admin_room
 from conduit.service.admin import watch as admin_watch
 from conduit.service.context import Context
+from conduit.service.events import recover
 from conduit.service.keys import device_updates, remote_devices
 from conduit.service.locks import Locks
 from conduit.service.media import retention
@@ -91,10 +93,13 @@ class Server:
         ctx.tasks.spawn(ctx.typing.run(), name="typing")
         ctx.tasks.spawn(ctx.presence.run(), name="presence")
         ctx.tasks.spawn(retention.run(ctx), name="media")
+        ctx.tasks.spawn(recover.run(ctx), name="rooms under way")
         ctx.tasks.spawn(_sweep(ctx), name="sweep")
         remote_devices.resume(ctx)
         ctx.tasks.spawn(device_updates.run(ctx), name="device lists")
         ctx.tasks.spawn(sender.run(ctx), name="sender")
+        ctx.tasks.spawn(receive_receipts.run(ctx), name="receipts")
+        ctx.tasks.spawn(receive_to_device.run(ctx), name="to-device messages")
         self._listening = await listen.start(self.app, ctx.config.effective_listeners)
 
     async def stop(self, drain_seconds: float = DRAIN_SECONDS) -> None:

@@ -12,6 +12,7 @@ from conduit.api.web import Auth, Limit, Routes
 from conduit.protocol.errors import InvalidParam
 from conduit.protocol.ids import RoomAlias, ServerName, parse_room_alias, parse_user_id
 from conduit.service.actions.create_room import PRESETS, Piece, Wish, create_room
+from conduit.service.actions.invite import invite_to_new
 from conduit.service.context import Context
 
 routes = Routes()
@@ -23,6 +24,7 @@ async def post_create_room(ctx: Context, req: Request) -> Json:
     require_unsuspended(req)
     wish = _parse(req.json(), ctx.server_name)
     room_id = create_room(ctx, req.user_id, wish)
+    await invite_to_new(ctx, req.user_id, room_id, wish.invite, is_direct=wish.is_direct)
     ctx.presence.active(req.user_id)
     return {"room_id": room_id}
 

@@ -8,25 +8,28 @@ from conduit.api.suspension import require_unsuspended
 from conduit.api.third_party import refuse_proof
 from conduit.api.web import Auth, Limit, Routes
 from conduit.protocol.errors import InvalidParam
-from conduit.protocol.ids import RoomId, parse_room_alias, parse_room_id
-from conduit.service.actions.aliases import resolve
+from conduit.protocol.ids import RoomId, ServerName, is_server_name, parse_room_alias, parse_room_id
+from conduit.service.actions.aliases import look_up
 from conduit.service.actions.join import join
 from conduit.service.actions.knock import knock
 from conduit.service.context import Context
 
 routes = Routes()
 
+MAX_VIA = 50
+"""How many servers a client may name; further ones are not looked at."""
+
 
 @routes.post("/_matrix/client/v3/rooms/{roomId}/join", auth=Auth.USER, limit=Limit.JOIN, allow_guests=True)
 async def join_by_id(ctx: Context, req: Request) -> Json:
     """Join a room. <https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3roomsroomidjoin>."""
-    return await _join(ctx, req, parse_room_id(req.params["roomId"]))
+    return await _join(ctx, req, parse_room_id(req.params["roomId"]), _via(req))
 
 
 @routes.post("/_matrix/client/v3/join/{roomIdOrAlias}", auth=Auth.USER, limit=Limit.JOIN, allow_guests=True)
 async def join_by_id_or_alias(ctx: Context, req: Request) -> Json:
     """Join a room by id or alias. <https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3joinroomidoralias>."""
-    return await _join(ctx, req, _find(ctx, req.params["roomIdOrAlias"]))
+    return await _join(ctx, req, *await _find(ctx, req))
 
 
 @routes.post("/_matrix/client/v3/knock/{roomIdOrAlias}", auth=Auth.USER, limit=Limit.JOIN)
@@ -34,12 +37,12 @@ async def post_knock(ctx: Context, req: Request) -> Json:
     """Knock on a room. <https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3knockroomidoralias>."""
     require_unsuspended(req)
     reason = fields.text(req.json(optional=True), "reason", None)
-    room_id = _find(ctx, req.params["roomIdOrAlias"])
-    await knock(ctx, req.user_id, room_id, reason=reason)
+    room_id, via = await _find(ctx, req)
+    await knock(ctx, req.user_id, room_id, via=via, reason=reason)
     return {"room_id": room_id}
 
 
-async def _join(ctx: Context, req: Request, room_id: RoomId) -> Json:
+async def _join(ctx: Context, req: Request, room_id: RoomId, via: list[ServerName]) -> Json:
     require_unsuspended(req)
     body = req.json(optional=True)
     refuse_proof(body)
@@ -47,14 +50,23 @@ async def _join(ctx: Context, req: Request, room_id: RoomId) -> Json:
     # Clients may put more into their member event, as by setting it as state.
     extra = {name: value for name, value in body.items() if name not in ("reason", "third_party_signed")}
     assert req.requester is not None
-    await join(ctx, req.user_id, room_id, is_guest=req.requester.is_guest, reason=reason, extra=extra)
+    await join(ctx, req.user_id, room_id, via=via, is_guest=req.requester.is_guest, reason=reason, extra=extra)
     ctx.presence.active(req.user_id)
     return {"room_id": room_id}
 
 
-def _find(ctx: Context, identifier: str) -> RoomId:
+def _via(req: Request) -> list[ServerName]:
+    """Return the servers that the client names, by the present and by the former name of the parameter; what is none is passed over."""
+    named = [*req.query.all("via"), *req.query.all("server_name")]
+    return [ServerName(name) for name in named[:MAX_VIA] if is_server_name(name)]
+
+
+async def _find(ctx: Context, req: Request) -> tuple[RoomId, list[ServerName]]:
+    """Return the room that the request names, and servers that are known to be in it."""
+    identifier = req.params["roomIdOrAlias"]
     if identifier.startswith("!"):
-        return parse_room_id(identifier)
+        return parse_room_id(identifier), _via(req)
     if identifier.startswith("#"):
-        return resolve(ctx, parse_room_alias(identifier))
+        place = await look_up(ctx, parse_room_alias(identifier))
+        return place.room_id, [*_via(req), *place.servers]
     raise InvalidParam("Neither a room ID nor a room alias")

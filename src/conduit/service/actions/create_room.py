@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from conduit.database.database import Batch
 from conduit.protocol.errors import BadJson, Forbidden, InvalidRoomState, RoomInUse, UnsupportedRoomVersion
-from conduit.protocol.ids import RoomAlias, RoomId, UserId, is_user_id
+from conduit.protocol.ids import RoomAlias, RoomId, UserId, is_user_id, server_name_of
 from conduit.protocol.power_levels import initial_content
 from conduit.protocol.room_versions import RoomVersion, room_version
 from conduit.service.actions import content_checks, membership
@@ -80,7 +80,7 @@ def create_room(ctx: Context, creator: UserId, wish: Wish) -> RoomId:
     with ctx.db.batch() as batch:
         try:
             view = _fill(ctx, batch, creator, version, create, pieces)
-            _invite_all(view, batch, creator, wish)
+            _invite_all(ctx, view, batch, creator, wish)
         except Forbidden as error:
             raise InvalidRoomState(error.error) from error
         if wish.alias is not None:
@@ -181,8 +181,10 @@ def _fill(
     return view
 
 
-def _invite_all(view: RoomView, batch: Batch, creator: UserId, wish: Wish) -> None:
+def _invite_all(ctx: Context, view: RoomView, batch: Batch, creator: UserId, wish: Wish) -> None:
     for user_id in dict.fromkeys(wish.invite):
+        if server_name_of(user_id) != ctx.server_name:
+            continue  # their servers are asked when the room is there (`invite_to_new`)
         content = membership.content_of(batch, user_id, "invite")
         if wish.is_direct:
             content["is_direct"] = True

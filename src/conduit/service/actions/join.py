@@ -1,20 +1,24 @@
-"""Join a room of this server. Source: client-server API, "Joining rooms" and "Restricted rooms"."""
+"""Join a room, of this server or of others. Source: client-server API, "Joining rooms" and "Restricted rooms"."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from conduit.database.cache import CacheSource
 from conduit.database.database import Batch
-from conduit.protocol.errors import Forbidden
-from conduit.protocol.ids import EventId, RoomId, UserId, is_room_id
+from conduit.protocol.errors import Forbidden, GuestAccessForbidden
+from conduit.protocol.ids import EventId, RoomId, ServerName, UserId, is_room_id
 from conduit.protocol.pdu import Event
 from conduit.service import events
 from conduit.service.actions import membership
 from conduit.service.actions.carry_over import carry_over
 from conduit.service.context import Context
-from conduit.service.rooms import members, state
+from conduit.service.events import remote_join
+from conduit.service.rooms import members, partial, state
 
+WHOLE_SECONDS = 1.0
+"""For how long the answer to a join waits for the members of a room: of a small one they are known by then."""
 MAX_CONDITIONS = 100
 """How many rooms a restricted room may name; further ones are not looked at."""
 
@@ -24,53 +28,95 @@ async def join(
     user_id: UserId,
     room_id: RoomId,
     *,
+    via: Sequence[ServerName] = (),
     is_guest: bool = False,
     reason: str | None = None,
     extra: dict[str, Any] | None = None,
 ) -> EventId:
-    """Join `user_id` to a room and return the id of the member event; `extra` is further content for it.
+    """Join `user_id` to a room and return the id of the member event; `extra` is further content for it, `via` names servers that are in the room.
 
-    Who is joined already and gives neither `reason` nor `extra` stays as they are. Raises `NotFound` for an unknown room and `Forbidden`
-    for all that the room's rules refuse.
+    Who is joined already and gives neither `reason` nor `extra` stays as they are. Raises `NotFound` for a room that nobody is known to be in,
+    `Forbidden` for all that the room's rules refuse, and what other servers say where they are asked.
     """
-    membership.require_reachable(ctx, room_id)
+    membership.require_open(ctx, room_id)
     before = members.membership(ctx.db, room_id, user_id)
     if before == "join" and not reason and not extra:
         event_id = state.current_id(ctx.db, room_id, "m.room.member", user_id)
         assert event_id is not None, "members and state agree"
         return event_id
-    if is_guest:
-        membership.require_guest_access(ctx.db, room_id)
-    content = membership.content_of(ctx.db, user_id, "join", reason=reason, extra=extra)
-    if before not in ("join", "invite"):
-        voucher = _voucher(ctx, room_id, user_id)
-        if voucher is not None:
-            content["join_authorised_via_users_server"] = voucher
 
     def settle(batch: Batch, event: Event) -> None:
         if before != "join":
             carry_over(batch, user_id, room_id)
 
+    content = membership.content_of(ctx.db, user_id, "join", reason=reason, extra=extra)
+    if not membership.is_here(ctx, room_id):
+        event = await _enter(ctx, user_id, room_id, content, via, settle, is_guest=is_guest)
+        if event is not None:
+            return event.event_id
+    if is_guest:
+        membership.require_guest_access(ctx.db, room_id)
+    await membership.require_known_member(ctx, room_id, user_id)
+    if before not in ("join", "invite") and _is_restricted(ctx.db, room_id):
+        voucher = _voucher(ctx, room_id, user_id)
+        if voucher is None:
+            event = await _vouched_elsewhere(ctx, user_id, room_id, content, via)
+            with ctx.db.batch() as batch:
+                settle(batch, event)
+            return event.event_id
+        content["join_authorised_via_users_server"] = voucher
     event = await events.send(ctx, room_id, user_id, "m.room.member", content, state_key=user_id, extra=settle)
     return event.event_id
 
 
-def _voucher(ctx: Context, room_id: RoomId, user_id: UserId) -> UserId | None:
-    """Return the local member in whose name a restricted join is granted; `None` where the room is not restricted."""
-    source = ctx.db
+async def _enter(
+    ctx: Context,
+    user_id: UserId,
+    room_id: RoomId,
+    content: dict[str, Any],
+    via: Sequence[ServerName],
+    settle: Callable[[Batch, Event], None],
+    *,
+    is_guest: bool,
+) -> Event | None:
+    """Join a room that is elsewhere, through a server in it; `None` if the room has come here meanwhile."""
+    if is_guest:
+        raise GuestAccessForbidden("Guests may not join rooms of other servers")
+    async with ctx.locks.entry(room_id):
+        if membership.is_here(ctx, room_id):
+            return None
+        servers = membership.servers_for(ctx, room_id, user_id, via)
+        event = await remote_join.join_room(ctx, user_id, room_id, servers, content, settle=settle)
+    await partial.whole(ctx.db, room_id, WHOLE_SECONDS)
+    return event
+
+
+async def _vouched_elsewhere(
+    ctx: Context, user_id: UserId, room_id: RoomId, content: dict[str, Any], via: Sequence[ServerName]
+) -> Event:
+    """Join a restricted room, in which nobody here may let anybody in, by a member of another server."""
+    async with ctx.locks.entry(room_id):
+        servers = membership.servers_for(ctx, room_id, user_id, via)
+        if not [server for server in servers if server != ctx.server_name]:
+            raise Forbidden("Nobody in the room may let you in")
+        return await remote_join.join_through(ctx, user_id, room_id, servers, content)
+
+
+def _is_restricted(source: CacheSource, room_id: RoomId) -> bool:
     rules = state.current(source, room_id, "m.room.join_rules")
     version = state.version_of(source, room_id)
-    if rules is None or not version.restricted_joins:
-        return None
-    rule = rules.content.get("join_rule")
-    if rule != "restricted" and not (rule == "knock_restricted" and version.knock_restricted_joins):
-        return None
-    if not meets_condition(source, rules.content, user_id):
+    rule = None if rules is None else rules.content.get("join_rule")
+    if rule == "restricted":
+        return version.restricted_joins
+    return rule == "knock_restricted" and version.knock_restricted_joins
+
+
+def _voucher(ctx: Context, room_id: RoomId, user_id: UserId) -> UserId | None:
+    """Return the local member in whose name a restricted join is granted; `None` if nobody here may. Raises `Forbidden` where no condition is met."""
+    rules = state.current(ctx.db, room_id, "m.room.join_rules")
+    if rules is None or not meets_condition(ctx.db, rules.content, user_id):
         raise Forbidden("You are in none of the rooms whose members may join this room")
-    voucher = _member_who_may_invite(ctx, room_id)
-    if voucher is None:
-        raise Forbidden("Nobody of this server may let you in")
-    return voucher
+    return _member_who_may_invite(ctx, room_id)
 
 
 def meets_condition(source: CacheSource, rules: dict[str, Any], user_id: UserId) -> bool:

@@ -6,16 +6,19 @@ that this server is not in.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from conduit.database.cache import CacheSource
-from conduit.protocol.errors import BadJson, Forbidden, InviteBlocked, NotFound
-from conduit.protocol.ids import RoomId, UserId, server_name_of
+from conduit.protocol.errors import BadJson, Forbidden, InviteBlocked, Unknown
+from conduit.protocol.ids import RoomId, ServerName, UserId, is_server_name, server_name_of
 from conduit.service import account_data
 from conduit.service.context import Context
-from conduit.service.rooms import members, state
+from conduit.service.rooms import members, partial, server_access, state
 from conduit.service.users import profiles
 
+WHOLE_SECONDS = 60.0
+"""For how long a deed waits that needs all members of a room."""
 MEMBERSHIPS = frozenset({"join", "invite", "knock", "leave", "ban"})
 
 SERVER_KEYS = frozenset({"membership", "join_authorised_via_users_server", "third_party_signed"})
@@ -52,15 +55,49 @@ def require_known(source: CacheSource, room_id: RoomId) -> None:
         raise Forbidden("You are not in this room")
 
 
-def require_reachable(ctx: Context, room_id: RoomId) -> None:
-    """Raise unless a join or knock can be decided here: `NotFound` for an unknown room, `Forbidden` for one elsewhere.
+def require_open(ctx: Context, room_id: RoomId) -> None:
+    """Raise `Forbidden` for a room that the administrators of this server have closed."""
+    if server_access.is_blocked(ctx.db, room_id):
+        raise Forbidden("This room has been blocked on this server")
 
-    A room that only users of this server were ever in stays open to them after the last has left.
+
+def is_here(ctx: Context, room_id: RoomId) -> bool:
+    """Tell whether what happens in the room is decided here: users of this server are in it, or it was only ever this server's.
+
+    A room that only users of this server were in stays open to them after the last has left. What is known of a room that goes on
+    elsewhere without them is old.
     """
     if not state.exists(ctx.db, room_id):
-        raise NotFound("No server is known that is in this room")
-    if not members.joined_local(ctx.db, room_id, ctx.server_name) and members.servers(ctx.db, room_id):
-        raise Forbidden("The room is on other servers, and this server does not federate")
+        return False
+    return bool(members.joined_local(ctx.db, room_id, ctx.server_name)) or not members.servers(ctx.db, room_id)
+
+
+def servers_for(ctx: Context, room_id: RoomId, user_id: UserId, via: Sequence[ServerName] = ()) -> list[ServerName]:
+    """Return the servers through which a user may get into a room or out of it, the likeliest first.
+
+    That is who has invited the user, those that the client names, those that were in the room when this server was, and the one that the room is named after.
+    """
+    servers: list[ServerName] = []
+    if members.membership(ctx.db, room_id, user_id) == "invite":
+        told = members.invite_state(ctx.db, room_id, user_id)
+        own = [event for event in told if event["type"] == "m.room.member" and event["state_key"] == user_id]
+        servers += [server_name_of(event["sender"]) for event in own]
+    servers += via
+    servers += members.servers(ctx.db, room_id)
+    if ":" in room_id and is_server_name(room_id.partition(":")[2]):
+        servers.append(server_name_of(room_id))
+    return list(dict.fromkeys(servers))
+
+
+async def require_known_member(ctx: Context, room_id: RoomId, target: UserId) -> None:
+    """Wait until the membership of `target` in the room is known; raises `Unknown` with status 503 when that takes too long.
+
+    While the members of a room are still to come, who seems not to be in it may be in, or banned.
+    """
+    if not partial.is_partial(ctx.db, room_id) or members.entry(ctx.db, room_id, target) is not None:
+        return
+    if not await partial.whole(ctx.db, room_id, WHOLE_SECONDS):
+        raise Unknown("The members of the room are not all known yet; try again in a while", status=503)
 
 
 def require_guest_access(source: CacheSource, room_id: RoomId) -> None:
@@ -71,9 +108,12 @@ def require_guest_access(source: CacheSource, room_id: RoomId) -> None:
 
 
 def require_invitable(ctx: Context, user_id: UserId) -> None:
-    """Raise for somebody who cannot be invited: `InviteBlocked`, or `Forbidden` for users of other servers."""
+    """Raise for somebody who cannot be invited: `InviteBlocked`, or `Forbidden` for users of servers that this one does not talk with."""
     if server_name_of(user_id) != ctx.server_name:
-        raise Forbidden("Users of other servers cannot be invited: this server does not federate")
+        refusal = ctx.outbound.policy.refusal(server_name_of(user_id))
+        if refusal is not None:
+            raise Forbidden(f"Users of that server cannot be invited: {refusal}")
+        return
     config = account_data.get(ctx.db, user_id, "", "m.invite_permission_config")
     if config is not None and config.get("default_action") == "block":
         raise InviteBlocked("This user does not accept invites")

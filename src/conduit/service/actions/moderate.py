@@ -22,6 +22,7 @@ async def kick(
     Raises `Forbidden` without the power, and where `target` is not in, invited or knocking.
     """
     _require_joined(ctx, sender, room_id)
+    await membership.require_known_member(ctx, room_id, target)
     if members.membership(ctx.db, room_id, target) not in ("join", "invite", "knock"):
         raise Forbidden("The user is not in this room")
     return await _set(ctx, sender, room_id, target, "leave", reason, extra)
@@ -32,6 +33,7 @@ async def ban(
 ) -> EventId:
     """Keep `target` out of the room until unbanned; return the id of the member event. Raises `Forbidden` without the power."""
     _require_joined(ctx, sender, room_id)
+    await membership.require_known_member(ctx, room_id, target)
     return await _set(ctx, sender, room_id, target, "ban", reason, extra)
 
 
@@ -40,6 +42,7 @@ async def unban(
 ) -> EventId:
     """Lift a ban; return the id of the member event. Raises `Forbidden` without the power, `BadState` for who is not banned."""
     _require_joined(ctx, sender, room_id)
+    await membership.require_known_member(ctx, room_id, target)
     if members.membership(ctx.db, room_id, target) != "ban":
         raise BadState("The user is not banned", status=403)
     return await _set(ctx, sender, room_id, target, "leave", reason, extra)

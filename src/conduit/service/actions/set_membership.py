@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from conduit.protocol.errors import BadJson, Forbidden
+from conduit.protocol.errors import BadJson, ConnectionFailed, Forbidden
 from conduit.protocol.ids import EventId, RoomId, UserId, parse_user_id
 from conduit.service.actions import moderate
 from conduit.service.actions.invite import invite
@@ -37,8 +37,12 @@ async def set_membership(
     if target == sender:
         if wanted == "join":
             return await join(ctx, sender, room_id, is_guest=is_guest, extra=content)
-        act = leave if wanted == "leave" else knock
-        return await act(ctx, sender, room_id, extra=content)
+        if wanted == "knock":
+            return await knock(ctx, sender, room_id, extra=content)
+        event_id = await leave(ctx, sender, room_id, extra=content)
+        if event_id is None:
+            raise ConnectionFailed("You are out of the room, but no server in it could be told")
+        return event_id
     if wanted != "leave":
         raise Forbidden("Nobody can join or knock for somebody else")
     if members.membership(ctx.db, room_id, target) == "ban":

@@ -9,14 +9,14 @@ Source: server-server API, "Checks performed on receipt of a PDU"; CVE-2022-3937
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from typing import Any, NamedTuple
 
 import structlog
 
 from conduit.database.cache import CacheSource
-from conduit.protocol import event_auth
-from conduit.protocol.errors import Forbidden, NotFound
+from conduit.protocol import event_auth, hashes
+from conduit.protocol.errors import Forbidden, MatrixError, NotFound
 from conduit.protocol.ids import EventId, RoomId
 from conduit.protocol.json_pieces import pieces
 from conduit.protocol.pdu import Event
@@ -62,24 +62,36 @@ class Answer:
         return None if found is None or event_id in self.rejected else found.event
 
 
-async def read(ctx: Context, version: RoomVersion, room_id: RoomId, body: bytes, arrays: frozenset[str]) -> Answer:
+async def read(
+    ctx: Context,
+    version: RoomVersion,
+    room_id: RoomId,
+    body: bytes,
+    arrays: frozenset[str],
+    *,
+    only: Container[EventId] | None = None,
+) -> Answer:
     """Return the events under the keys `arrays` of a JSON object, each checked for itself; bad ones are dropped.
 
-    Raises `NotJson` or `BadJson` for what is no such object.
+    With `only`, events with other ids are passed over unchecked: they are known. Raises `NotJson` or `BadJson` for what is no such object.
     """
     answer = Answer(version, room_id)
     answer.lists = {name: [] for name in arrays}
     waiting: list[tuple[str, Any]] = []
+    looked_at = 0
     parts = pieces(body, arrays)
     del body
     for key, value in parts:
         if key not in arrays:
             answer.others[key] = value
             continue
-        waiting.append((key, value))
-        if len(waiting) == CHECK_STEP:
+        looked_at += 1
+        if only is None or _id_of(value, version) in only:
+            waiting.append((key, value))
+        if looked_at % CHECK_STEP == 0:
             await _check(ctx, answer, waiting)
             waiting = []
+            await asyncio.sleep(0)
     await _check(ctx, answer, waiting)
     return answer
 
@@ -104,7 +116,14 @@ async def _check(ctx: Context, answer: Answer, waiting: list[tuple[str, Any]]) -
         answer.lists[name].append(event.event_id)
         if event.event_id not in answer.events:
             answer.events[event.event_id] = Found(_slim(event), event.stored())
-    await asyncio.sleep(0)
+
+
+def _id_of(pdu: Any, version: RoomVersion) -> EventId | None:
+    """Return the id of what may not even be an event; then `None`."""
+    try:
+        return hashes.event_id(pdu, version)
+    except (MatrixError, AttributeError, KeyError, TypeError):
+        return None
 
 
 def _slim(event: Event) -> Event:
@@ -117,13 +136,11 @@ async def judge(source: CacheSource, answer: Answer, create: Event) -> None:
 
     What cites an event that is neither in the answer nor accepted here cannot be authorised, and is rejected. `create` is the room's.
     """
-    done = 0
-    for event_id in _auth_first(answer):
+    for done, event_id in enumerate(_auth_first(answer), 1):
         reason = _fault(source, answer, answer.events[event_id].event, create)
         if reason is not None:
             answer.rejected[event_id] = reason
             log.info("event_rejected", room_id=answer.room_id, event_id=event_id, reason=reason)
-        done += 1
         if done % AUTH_STEP == 0:
             await asyncio.sleep(0)
 

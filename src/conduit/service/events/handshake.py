@@ -73,8 +73,10 @@ async def ask(ctx: Context, server: ServerName, membership: str, room_id: RoomId
 
 
 def _incompatible(version: object) -> IncompatibleRoomVersion:
-    extra = {"room_version": version} if isinstance(version, str) else {}
-    return IncompatibleRoomVersion("This server does not speak the version of that room", **extra)
+    error = IncompatibleRoomVersion("This server does not speak the version of that room")
+    if isinstance(version, str):
+        error.extra["room_version"] = version
+    return error
 
 
 def _read(server: ServerName, answer: dict[str, Any], membership: str, room_id: RoomId, user_id: UserId) -> Template:
@@ -169,8 +171,9 @@ async def in_turn(
 
 
 def candidates(ctx: Context, servers: Iterable[ServerName]) -> list[ServerName]:
-    """Return whom to ask, in the order given: each once, never this server itself, not too many."""
-    return [server for server in dict.fromkeys(servers) if server != ctx.server_name][:MAX_SERVERS]
+    """Return whom to ask, in the order given, but those that do not answer at present last: each once, never this server itself, not too many."""
+    others = [server for server in dict.fromkeys(servers) if server != ctx.server_name]
+    return sorted(others, key=lambda server: not ctx.outbound.backoff.may_try(server))[:MAX_SERVERS]
 
 
 def verdict(errors: list[RemoteError]) -> MatrixError:

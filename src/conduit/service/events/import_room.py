@@ -17,6 +17,7 @@ from conduit.database.database import Batch
 from conduit.database.layouts import OUTLIER, REJECTED, EventMeta
 from conduit.protocol.ids import EventId, RoomId, UserId, server_name_of
 from conduit.service.context import Context
+from conduit.service.events.accept import record_member
 from conduit.service.events.foreign_state import Answer
 from conduit.service.rooms import members, short_ids, state, state_layers, timeline
 
@@ -166,6 +167,21 @@ def apply(batch: Batch, room_id: RoomId, changes: list[Change]) -> None:
     for change in changes:
         if change.membership is not None:
             members.record(batch, room_id, UserId(change.state_key), change.membership, count=count, event=change.event)
+
+
+def show(ctx: Context, batch: Batch, room_id: RoomId, number: int, own: list[Change]) -> None:
+    """Make a state the room's current one, whose index has been settled but for `own`, the memberships of local users."""
+    count = batch.next_count()
+    apply(batch, room_id, [change._replace(membership=None) for change in own])
+    for change in own:
+        user_id = UserId(change.state_key)
+        event = None if change.event_id is None else timeline.event(batch, change.event_id)
+        if event is not None:
+            record_member(ctx, batch, event, change.event, count, user_id)
+        else:
+            members.record(batch, room_id, user_id, "leave", count=count, event=0)
+            batch.wake(("user", user_id))
+    state.set_current(batch, room_id, number, count, ())
 
 
 def discard(batch: Batch, room_id: RoomId) -> None:

@@ -65,6 +65,22 @@ def clear(batch: Batch, room_id: RoomId) -> None:
     _LEAVES.set(batch, room_id, ())
 
 
+def refresh(batch: Batch, room_id: RoomId) -> None:
+    """Let the leaves be read anew: the states after them have changed."""
+    _LEAVES.forget(batch, room_id)
+
+
+def drop(batch: Batch, event: Event) -> None:
+    """Let an event that was let in wrongly be no leaf; what it cites takes its place where nothing else is left."""
+    room_id = event.room_id
+    trees.roomid_pduleaves.delete(batch, (room_id, event.event_id))
+    if not any(True for _ in trees.roomid_pduleaves.keys(batch, (room_id,))):
+        for event_id in event.prev_events:
+            if timeline.position(batch, event_id) is not None:
+                trees.roomid_pduleaves.put(batch, (room_id, event_id), event_id)
+    _LEAVES.forget(batch, room_id)
+
+
 def advance(batch: Batch, room_id: RoomId, event: Event, short: int, state: int, *, cited: bool = False) -> None:
     """Let an accepted event take the place of the leaves that it cites; `state` is the one after it.
 

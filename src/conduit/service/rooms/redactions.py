@@ -55,10 +55,11 @@ def carry_out(batch: Batch, target: Event, redaction_id: EventId) -> None:
         state.forget_power_levels(batch, target.room_id)
     place = timeline.position(batch, target.event_id)
     if place is not None:
-        _unindex(batch, target, place)
+        unindex(batch, target, place)
 
 
-def _unindex(batch: Batch, target: Event, place: PduId) -> None:
+def unindex(batch: Batch, target: Event, place: PduId) -> None:
+    """Take an event out of whatever finds it: its words, its relation, its place in a thread."""
     search_index.remove(batch, target, place)
     relations.remove(batch, target, place)
     threads.remove(batch, target, place)

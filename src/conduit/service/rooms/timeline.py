@@ -286,19 +286,35 @@ def append(batch: Batch, event: Event, short: int, facts: EventMeta, place: PduI
 
 def put_outlier(batch: Batch, event: Event, short: int, facts: EventMeta) -> None:
     """Keep an event outside of the timeline; `facts.status` says as what."""
-    trees.eventid_outlierpdu.put(batch, event.event_id, event.stored())
-    _put_facts(batch, short, facts)
-    trees.room_events.put(batch, (facts.room, short), True)
-    if facts.status == REJECTED or is_redacted(batch, event.event_id):
-        _EVENT.forget(batch, event.event_id)
-    else:
+    keep_outlier(batch, event.event_id, event.stored(), short, facts)
+    _FACTS.set(batch, short, facts)
+    if facts.status != REJECTED and not is_redacted(batch, event.event_id):
         _EVENT.set(batch, event.event_id, event)
+
+
+def keep_outlier(batch: Batch, event_id: EventId, data: bytes, short: int, facts: EventMeta) -> None:
+    """As `put_outlier`, for who has the event as the bytes of `Event.stored`, one of very many: it is not kept in memory."""
+    trees.eventid_outlierpdu.put(batch, event_id, data)
+    trees.shorteventid_meta.put(batch, short, facts)
+    trees.room_events.put(batch, (facts.room, short), True)
+    _FACTS.forget(batch, short)
+    _EVENT.forget(batch, event_id)
 
 
 def end_outlier(batch: Batch, event_id: EventId) -> None:
     """Let an event be no outlier any more: it is about to be put into the timeline."""
     trees.eventid_outlierpdu.delete(batch, event_id)
     trees.softfailedeventids.delete(batch, event_id)
+
+
+def withdraw(batch: Batch, event: Event, short: int, place: PduId, facts: EventMeta) -> None:
+    """Take an event out of the timeline again: it was let in wrongly. It is kept as an outlier; `facts.status` says as what."""
+    trees.pduid_pdu.delete(batch, place)
+    trees.eventid_pduid.delete(batch, event.event_id)
+    _AT.forget(batch, place)
+    _LAST.forget(batch, place.room)
+    _TAIL.forget(batch, place.room)
+    put_outlier(batch, event, short, facts)
 
 
 def _put_facts(batch: Batch, short: int, facts: EventMeta) -> None:

@@ -1,0 +1,186 @@
+"""The rest of a room that was joined fast: fetched in the background, until all its members are known.
+
+The state before the join is asked for as ids; events that are not here are fetched, checked and staged. Then, under the room's lock, the states of
+all events since the join are made anew on the whole state, and each is judged again: what was let in because a member was not known is taken out.
+
+Source: server-server API, `/state_ids`, `/state`, `/event`; `omit_members` of `send_join`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+from urllib.parse import urlencode
+
+import structlog
+
+from conduit.database import trees
+from conduit.database.layouts import REJECTED
+from conduit.protocol.errors import MatrixError
+from conduit.protocol.ids import EventId, RoomId, ServerName, is_event_id
+from conduit.protocol.room_versions import RoomVersion
+from conduit.service.context import Context
+from conduit.service.events import foreign_state, import_room, restate
+from conduit.service.events.foreign_state import Answer
+from conduit.service.outbound.errors import RemoteError, Unreachable
+from conduit.service.rooms import members, partial, short_ids, state, timeline, versions
+from conduit.service.rooms.partial import Partial
+
+log = structlog.get_logger(__name__)
+
+FIRST_PAUSE = 15.0
+LONGEST_PAUSE = 3600.0
+MAX_SERVERS = 10
+"""How many servers are asked in one round."""
+FEW = 40
+"""Up to so many missing events are fetched one by one; more come with the whole state."""
+_AT_A_TIME = 8
+_MAX_IDS = 64 << 20
+_SECONDS = 300.0
+_STEP = 2000
+_ARRAYS = frozenset({"pdus", "auth_chain"})
+
+
+async def complete(ctx: Context, room_id: RoomId) -> None:
+    """Fetch what is missing of a room, for as long as it takes. Returns when all is known, or nobody here is in the room any more."""
+    pause = FIRST_PAUSE
+    while True:
+        known = partial.find(ctx.db, room_id)
+        if known is None:
+            return
+        if not members.joined_local(ctx.db, room_id, ctx.server_name):
+            with ctx.db.batch() as batch:
+                partial.end(batch, room_id)
+            return
+        for server in _helpers(ctx, known):
+            try:
+                await complete_from(ctx, room_id, known, server)
+            except (RemoteError, MatrixError) as error:
+                log.info("room_not_completed", room_id=room_id, server=server, reason=str(error))
+            else:
+                return
+        await ctx.clock.sleep(pause)
+        pause = min(pause * 2, LONGEST_PAUSE)
+
+
+def _helpers(ctx: Context, known: Partial) -> list[ServerName]:
+    others = sorted(known.servers.difference(known.via), key=lambda server: not ctx.outbound.backoff.may_try(server))
+    return [server for server in (*known.via, *others) if server != ctx.server_name][:MAX_SERVERS]
+
+
+async def complete_from(ctx: Context, room_id: RoomId, known: Partial, server: ServerName) -> None:
+    """Complete the room with what `server` tells of the state before the join; raises a `RemoteError` or a `MatrixError`."""
+    version = versions.version_of(ctx.db, room_id)
+    state_ids, chain_ids = await _ids(ctx, server, room_id, known.event_id)
+    missing = await _missing(ctx, [*state_ids, *chain_ids])
+    answer = await _fetch(ctx, server, room_id, version, known.event_id, missing)
+    create = state.current(ctx.db, room_id, "m.room.create")
+    if create is None:
+        raise Unreachable(server, "the room is gone")
+    await foreign_state.judge(ctx.db, answer, create)
+    await import_room.stage_events(ctx, answer)
+    whole = await _whole(ctx, room_id, known.event_id, state_ids, answer)
+    number = await import_room.number_of(ctx, whole)
+    async with ctx.locks.room(room_id):
+        if partial.find(ctx.db, room_id) != known:
+            return  # another join, or nobody is in the room any more
+        await restate.since(ctx, room_id, known.event_id, number, answer)
+    log.info("room_completed", room_id=room_id, server=server, fetched=len(answer.events), state=len(whole))
+
+
+async def _ids(
+    ctx: Context, server: ServerName, room_id: RoomId, event_id: EventId
+) -> tuple[list[EventId], list[EventId]]:
+    federation = ctx.outbound.federation
+    answer = await federation.get(
+        server,
+        federation.path("/_matrix/federation/v1/state_ids", room_id),
+        {"event_id": event_id},
+        seconds=_SECONDS,
+        max_bytes=_MAX_IDS,
+    )
+    return _event_ids(server, answer.get("pdu_ids")), _event_ids(server, answer.get("auth_chain_ids"))
+
+
+def _event_ids(server: ServerName, listed: Any) -> list[EventId]:
+    if not isinstance(listed, list) or not all(is_event_id(event_id) for event_id in listed):
+        raise Unreachable(server, "its answer holds no event ids")
+    return list(dict.fromkeys(listed))
+
+
+async def _missing(ctx: Context, event_ids: list[EventId]) -> list[EventId]:
+    """Return those of the events that are not stored here."""
+    missing: dict[EventId, None] = {}
+    for start in range(0, len(event_ids), _STEP):
+        step = event_ids[start : start + _STEP]
+        known = _known(ctx, step)
+        missing.update((event_id, None) for event_id in step if event_id not in known)
+        await asyncio.sleep(0)
+    return list(missing)
+
+
+def _known(ctx: Context, event_ids: list[EventId]) -> dict[EventId, int]:
+    """Return the short ids of those of the events that are stored and were not rejected or are known as rejected."""
+    # Read past the cache: tens of thousands of ids that are looked at once would push everything else out of it.
+    shorts = trees.eventid_shorteventid.get_many(ctx.db, event_ids)
+    pairs = [(event_id, short) for event_id, short in zip(event_ids, shorts, strict=True) if short is not None]
+    metas = trees.shorteventid_meta.get_many(ctx.db, [short for _, short in pairs])
+    return {event_id: short for (event_id, short), meta in zip(pairs, metas, strict=True) if meta is not None}
+
+
+async def _fetch(
+    ctx: Context, server: ServerName, room_id: RoomId, version: RoomVersion, at: EventId, missing: list[EventId]
+) -> Answer:
+    """Return the missing events, each checked for itself."""
+    federation = ctx.outbound.federation
+    if len(missing) > FEW:
+        target = federation.path("/_matrix/federation/v1/state", room_id) + "?" + urlencode({"event_id": at})
+        body = (
+            await federation.exchange("GET", server, target, seconds=_SECONDS, max_bytes=foreign_state.MAX_BYTES)
+        ).body
+        return await foreign_state.read(ctx, version, room_id, body, _ARRAYS, only=frozenset(missing))
+    answer = Answer(version, room_id)
+    slots = asyncio.Semaphore(_AT_A_TIME)
+
+    async def one(event_id: EventId) -> list[Any]:
+        async with slots:
+            found = await federation.get(server, federation.path("/_matrix/federation/v1/event", event_id))
+        pdus = found.get("pdus")
+        return pdus[:1] if isinstance(pdus, list) else []
+
+    found = await asyncio.gather(*(one(event_id) for event_id in missing), return_exceptions=True)
+    for result in found:
+        if isinstance(result, RemoteError):
+            continue  # what only it knows cannot be had; the rest is judged without
+        if isinstance(result, BaseException):
+            raise result
+        await foreign_state.add(ctx, answer, "pdus", result)
+    return answer
+
+
+async def _whole(
+    ctx: Context, room_id: RoomId, join: EventId, state_ids: list[EventId], answer: Answer
+) -> dict[int, int]:
+    """Return the whole state before the join in short ids: what was known of it, and what the ids name."""
+    before = state.before(ctx.db, join)
+    assert before is not None, "the join was accepted"
+    known = state.ids(ctx.db, before)
+    by_event = {event: key for key, event in known.items()}
+    whole: dict[int, int] = dict(known)
+    for start in range(0, len(state_ids), import_room.STEP):
+        step = state_ids[start : start + import_room.STEP]
+        shorts = _known(ctx, step)
+        with ctx.db.batch() as batch:
+            for event_id, short in shorts.items():
+                if short in by_event:
+                    continue
+                event = answer.accepted(event_id)
+                if event is None:
+                    meta = trees.shorteventid_meta.get(batch, short)
+                    if meta is None or meta.status == REJECTED:
+                        continue
+                    event = timeline.event(batch, event_id)
+                if event is not None and event.room_id == room_id and event.state_key is not None:
+                    whole.setdefault(short_ids.ensure_statekey(batch, event.type, event.state_key), short)
+        await asyncio.sleep(0)
+    return whole

@@ -57,11 +57,18 @@ OLD_FORMS: dict[str, set[str]] = {
 UNSPECIFIED_OPERATIONS = (
     re.compile(r"POST /_matrix/client/v3/rooms/[^/]+/send/[^/]+"),
     re.compile(r"GET /_matrix/client/v3/pushrules/global/[^/]+/"),
+    re.compile(r"PUT /_matrix/federation/v1/send_(?:join|leave)/[^/]+/[^/]+"),
 )
-"""Operations from before the specification, which other servers have kept as well."""
+"""Operations that the specification does not have, or has no longer, and which other servers have kept as well."""
 
 AUTHENTICATED_BY_TEXT = ("/_matrix/client/v3/keys/device_signing/upload",)
 """Where only the description says that user-interactive authentication is asked for."""
+
+FEDERATION = "/_matrix/federation/"
+PDU_KEYS = frozenset(
+    ("auth_events", "depth", "event_id", "hashes", "prev_events", "redacts", "room_id", "signatures", "unsigned")
+)
+"""What the schemas of the server-server API say their events have "as required by the room version", and do not list."""
 
 UNSPECIFIED = ("/_matrix/client/unstable/", "/_conduit/", "/_synapse/")
 """Paths below which the specification knows nothing."""
@@ -148,7 +155,9 @@ class Contract:
             # The stream also has events without an id, such as presence; the schema describes the events of rooms.
             body = {**body, "chunk": [event for event in body["chunk"] if "event_id" in event]}
         self._validate(where, self._validator(schema), body)
-        undeclared = sorted(set(_undeclared(body, [schema], "", "")) - OLD_FORMS.get(operation.path, set()))
+        undeclared = sorted(
+            set(_undeclared(body, [schema], "", "", path.startswith(FEDERATION))) - OLD_FORMS.get(operation.path, set())
+        )
         if status == 401:
             undeclared = [key for key in undeclared if key not in ("errcode", "error")]
         if undeclared:
@@ -165,7 +174,7 @@ class Contract:
     def _validator(self, schema: Schema) -> Draft202012Validator:
         validator = self._validators.get(id(schema))
         if validator is None:
-            validator = self._validators[id(schema)] = Draft202012Validator(schema)
+            validator = self._validators[id(schema)] = Draft202012Validator(_of_any_version(schema))
         return validator
 
     @staticmethod
@@ -188,14 +197,27 @@ def _flat(schemas: list[Schema]) -> Iterator[Schema]:
                 yield {"additionalProperties": True}
 
 
+def _of_any_version(schema: Any) -> Any:
+    """Return a schema that does not demand of events what only the first room versions have: `origin`."""
+    if isinstance(schema, list):
+        return [_of_any_version(item) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    changed = {key: _of_any_version(value) for key, value in schema.items()}
+    required = schema.get("required")
+    if isinstance(required, list) and {"origin", "state_key"} <= set(required):
+        changed["required"] = [key for key in required if key != "origin"]
+    return changed
+
+
 _KEYED = {"properties", "patternProperties", "additionalProperties"}
 
 
-def _undeclared(value: Any, schemas: list[Schema], path: str, kind: str) -> Iterator[str]:
+def _undeclared(value: Any, schemas: list[Schema], path: str, kind: str, is_federation: bool) -> Iterator[str]:
     if isinstance(value, list):
         items = [schema["items"] for schema in _flat(schemas) if isinstance(schema.get("items"), dict)]
         for item in value:
-            yield from _undeclared(item, items, f"{path}[]", kind)
+            yield from _undeclared(item, items, f"{path}[]", kind, is_federation)
         return
     if not isinstance(value, dict):
         return
@@ -207,6 +229,8 @@ def _undeclared(value: Any, schemas: list[Schema], path: str, kind: str) -> Iter
     ]
     if not named and not patterns and not rest:
         return
+    if is_federation and kind == "content":
+        return  # An event's, which may hold anything.
     if {"type", "content", "sender"} <= set().union(*named):
         kind = "event"
     for key, child in value.items():
@@ -215,10 +239,11 @@ def _undeclared(value: Any, schemas: list[Schema], path: str, kind: str) -> Iter
             # A key pattern is checked by the validator; here any child of the map will do.
             below = [child_schema for pattern in patterns for child_schema in pattern.values()]
             below += [schema for schema in rest if isinstance(schema, dict)]
-            if not below and not rest and key not in GAPS.get(kind, ()):
+            known = PDU_KEYS if is_federation and kind == "event" else GAPS.get(kind, ())
+            if not below and not rest and key not in known:
                 yield f"{path}.{key}" if path else key
                 continue
-        yield from _undeclared(child, below, f"{path}.{key}" if path else key, key)
+        yield from _undeclared(child, below, f"{path}.{key}" if path else key, key, is_federation)
 
 
 @lru_cache(maxsize=1)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from conduit.api import fields
+from conduit.api import fields, room_list
 from conduit.api.request import Json, Request
 from conduit.api.suspension import require_unsuspended
 from conduit.api.web import Auth, Limit, Routes
-from conduit.protocol.errors import BadJson, Forbidden, InvalidParam, NotFound
+from conduit.protocol.errors import Forbidden, InvalidParam, MissingToken, NotFound
 from conduit.protocol.ids import parse_opaque, parse_room_id, parse_server_name
 from conduit.service.actions.publish_room import publish_on_network, publish_room
-from conduit.service.browse.public_rooms import MAX_LIMIT, Query, search
+from conduit.service.browse import remote_rooms
+from conduit.service.browse.public_rooms import Query, search
 from conduit.service.context import Context
 from conduit.service.rooms import directory, state
 
@@ -21,41 +22,25 @@ _VISIBILITIES = {"public": True, "private": False}
 @routes.get("/_matrix/client/v3/publicRooms", auth=Auth.OPTIONAL, limit=Limit.SEARCH)
 async def get_public_rooms(ctx: Context, req: Request) -> Json:
     """List the published rooms. <https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3publicrooms>."""
-    _require_local(ctx, req)
-    limit = req.query.number("limit", MAX_LIMIT, high=MAX_LIMIT)
-    return await search(ctx.db, Query(limit=limit or MAX_LIMIT, since=req.query.text("since")))
+    return await _search(ctx, req, room_list.from_url(req))
 
 
 @routes.post("/_matrix/client/v3/publicRooms", auth=Auth.USER, limit=Limit.SEARCH)
 async def post_public_rooms(ctx: Context, req: Request) -> Json:
     """Search the published rooms. <https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3publicrooms>."""
-    _require_local(ctx, req)
-    return await search(ctx.db, _query(req.json(optional=True)))
+    return await _search(ctx, req, room_list.from_body(req.json(optional=True)))
 
 
-def _query(body: Json) -> Query:
-    wanted = fields.obj(body, "filter", {})
-    types = fields.array(wanted, "room_types", None)
-    if types is not None and not all(kind is None or isinstance(kind, str) for kind in types):
-        raise BadJson("'room_types' must be an array of strings and nulls")
-    network = fields.text(body, "third_party_instance_id", None)
-    all_networks = fields.flag(body, "include_all_networks", False)
-    if network is not None and all_networks:
-        raise InvalidParam("'third_party_instance_id' cannot be used with 'include_all_networks'")
-    return Query(
-        limit=min(fields.number(body, "limit", MAX_LIMIT), MAX_LIMIT) or MAX_LIMIT,
-        since=fields.text(body, "since", None),
-        term=fields.text(wanted, "generic_search_term", ""),
-        room_types=None if types is None else frozenset(types),
-        network=network,
-        all_networks=all_networks,
-    )
-
-
-def _require_local(ctx: Context, req: Request) -> None:
-    server = req.query.text("server")
-    if server and parse_server_name(server) != ctx.server_name:
+async def _search(ctx: Context, req: Request, query: Query) -> Json:
+    name = req.query.text("server")
+    server = parse_server_name(name) if name else ctx.server_name
+    if server == ctx.server_name:
+        return await search(ctx.db, query)
+    if not ctx.outbound.policy.enabled:
         raise Forbidden("Directories of other servers cannot be asked: this server does not federate")
+    if req.requester is None:
+        raise MissingToken("Only users of this server may search the directories of others")
+    return await remote_rooms.search(ctx, server, query)
 
 
 @routes.get("/_matrix/client/v3/directory/list/room/{roomId}", auth=Auth.NONE, limit=Limit.READ)

@@ -8,8 +8,17 @@ from __future__ import annotations
 from typing import Any, Final
 
 from conduit.database.cache import CacheSource
-from conduit.protocol.ids import RoomId, UserId, is_room_id
+from conduit.protocol.ids import (
+    RoomId,
+    ServerName,
+    UserId,
+    is_room_id,
+    is_server_name,
+    is_user_id,
+    server_name_of,
+)
 from conduit.service.browse import public_rooms
+from conduit.service.context import Context
 from conduit.service.rooms import members, state, visibility
 
 Json = dict[str, Any]
@@ -31,6 +40,48 @@ def may_know(source: CacheSource, room_id: RoomId, user_id: UserId | None) -> bo
     if user_id is None or rule != "restricted":
         return False
     return any(members.is_joined(source, allowed, user_id) for allowed in allowed_rooms(source, room_id))
+
+
+def may_know_told(source: CacheSource, told: Json, user_id: UserId | None) -> bool:
+    """Tell whether a user may have the summary of a room as another server has told it; the same rule as `may_know`."""
+    if user_id is not None and members.membership(source, told["room_id"], user_id) in ("join", "invite"):
+        return True
+    rule = told.get("join_rule", "public")
+    if rule in _OPEN or told["world_readable"]:
+        return True
+    if user_id is None or rule != "restricted":
+        return False
+    return any(members.is_joined(source, allowed, user_id) for allowed in told.get("allowed_room_ids", ()))
+
+
+def server_may_know(source: CacheSource, room_id: RoomId, server: ServerName) -> bool:
+    """Tell whether another server may have the summary of a room: one of its users is in it or invited, or could enter or read it."""
+    if server in members.servers(source, room_id):
+        return True
+    if any(server_name_of(user_id) == server for user_id in members.invited(source, room_id)):
+        return True
+    rule = _join_rule(source, room_id)
+    if rule in _OPEN or visibility.is_world_readable(source, room_id):
+        return True
+    if rule != "restricted":
+        return False
+    return any(server in members.servers(source, allowed) for allowed in allowed_rooms(source, room_id))
+
+
+def is_here(ctx: Context, room_id: RoomId) -> bool:
+    """Tell whether somebody of this server is in the room, so that what is known of it is up to date."""
+    return bool(members.joined_local(ctx.db, room_id, ctx.server_name)) and state.exists(ctx.db, room_id)
+
+
+def servers_near(ctx: Context, room_id: RoomId, user_id: UserId | None) -> list[str]:
+    """Return servers that may know of a room in which nobody of this server is: those of its members as last known, of who invited the user, of its id."""
+    found: list[str] = [str(server) for server in members.servers(ctx.db, room_id)]
+    if user_id is not None:
+        stripped = members.invite_state(ctx.db, room_id, user_id)
+        senders = [event.get("sender") for event in reversed(stripped)]
+        found += [server_name_of(str(sender)) for sender in senders if is_user_id(sender)]
+    found.append(room_id.partition(":")[2])
+    return [server for server in dict.fromkeys(found) if is_server_name(server) and server != ctx.server_name]
 
 
 def allowed_rooms(source: CacheSource, room_id: RoomId) -> list[RoomId]:

@@ -70,6 +70,7 @@ MODULES = (
     "federation.leaving",
     "federation.public_rooms",
     "federation.query",
+    "federation.third_party_invites",
     "federation.user_devices",
     "federation.user_keys",
     "federation.version",

@@ -141,9 +141,13 @@ class Presence:
         state = self._states.get(user_id)
         return None if state is None or not state.count else self._content(state)
 
-    def changes(self, since: int, upto: int) -> dict[UserId, dict[str, Any]]:
-        """Return the users whose presence changed in (since, upto], with the content of their `m.presence` events."""
-        return {user_id: self._content(state) for user_id, state in self._states.items() if since < state.count <= upto}
+    def changes(self, since: int, upto: int, *, offline: bool = True) -> dict[UserId, dict[str, Any]]:
+        """Return the users whose presence changed in (since, upto], with the content of their `m.presence` events; without `offline` only who is not that."""
+        return {
+            user_id: self._content(state)
+            for user_id, state in self._states.items()
+            if since < state.count <= upto and (offline or state.presence != "offline")
+        }
 
     def forget(self, user_id: UserId) -> None:
         """Forget a user whose account is gone."""

@@ -66,6 +66,16 @@ def _load_ordinal(source: CacheSource, key: tuple[int, int]) -> int:
     return 0 if newest is None else newest[1]
 
 
+def _load_ordinal_at(source: CacheSource, key: tuple[int, int, int]) -> int:
+    before = trees.notify_ordinal.last(source, key[:2], before=key[2] + 1)
+    return 0 if before is None else before[1]
+
+
+def _load_newest_personal(source: CacheSource, key: tuple[UserId, int, int]) -> int:
+    newest = trees.notify_personal.last(source, key)
+    return 0 if newest is None else newest[0][3]
+
+
 def _load_highlight(source: CacheSource, key: tuple[int, int]) -> int:
     newest = trees.highlight_ordinal.last(source, key)
     return 0 if newest is None else newest[1]
@@ -78,6 +88,14 @@ def _load_aside(source: CacheSource, room: int) -> int:
 
 _ASIDE: Cached[int, int] = Cached("thread_aside", load=_load_aside, weigh=lambda count: 30)
 """The newest row of `thread_aside` in a room: most rooms have none that is not read."""
+_ORDINAL_AT: Cached[tuple[int, int, int], int] = Cached(
+    "notify_ordinal_at", load=_load_ordinal_at, weigh=lambda ordinal: 60
+)
+"""By room, thread and a count in the past: how many had notified up to there, which stays so."""
+_NEWEST_PERSONAL: Cached[tuple[UserId, int, int], int] = Cached(
+    "newest_personal", load=_load_newest_personal, weigh=lambda count: 60
+)
+"""By user, room and thread: a count after which the user has no rows of the own."""
 _ORDINAL: Cached[tuple[int, int], int] = Cached("notify_ordinal", load=_load_ordinal, weigh=lambda ordinal: 150)
 _HIGHLIGHT: Cached[tuple[int, int], int] = Cached("highlight_ordinal", load=_load_highlight, weigh=lambda ordinal: 150)
 
@@ -147,6 +165,7 @@ def count_event(batch: Batch, event: Event, place: PduId, *, server_name: Server
         differs = AS_DEFAULT + own.notify - everybody.notify
         highlight = AS_DEFAULT + own.highlight - everybody.highlight
         trees.notify_personal.put(batch, (user_id, *key, place.live), (differs, highlight))
+        _NEWEST_PERSONAL.set(batch, (user_id, *key), place.live)
 
 
 def _personal(
@@ -238,15 +257,16 @@ def _counts(source: CacheSource, user_id: UserId, room: int, thread: int, read: 
     key = (room, thread)
     notifications = _ORDINAL.get(source, key)
     if notifications:
-        before = trees.notify_ordinal.last(source, key, before=read + 1)
-        notifications -= 0 if before is None else before[1]
+        notifications -= _ORDINAL_AT.get(source, (room, thread, read))
     highlights = _HIGHLIGHT.get(source, key)
     if highlights:
         before = trees.highlight_ordinal.last(source, key, before=read + 1)
         highlights -= 0 if before is None else before[1]
-    for _, (differs, highlight) in trees.notify_personal.scan(source, (user_id, room, thread), after=read):
-        notifications += differs - AS_DEFAULT
-        highlights += highlight - AS_DEFAULT
+    own = (user_id, room, thread)
+    if _NEWEST_PERSONAL.get(source, own) > read:
+        for _, (differs, highlight) in trees.notify_personal.scan(source, own, after=read):
+            notifications += differs - AS_DEFAULT
+            highlights += highlight - AS_DEFAULT
     return Counts(max(notifications, 0), max(highlights, 0))
 
 

@@ -130,14 +130,22 @@ def power_levels(source: CacheSource, room_id: RoomId) -> PowerLevels:
 # --- then ----------------------------------------------------------------------------------------------------------
 
 
+def _load_at(source: CacheSource, key: tuple[RoomId, int]) -> int | None:
+    room = short_ids.short_room(source, key[0])
+    row = None if room is None else trees.roomstate_history.last(source, (room,), before=key[1] + 1)
+    return None if row is None else row[1]
+
+
+_AT: Cached[tuple[RoomId, int], int | None] = Cached("state_at_count", load=_load_at, weigh=lambda state: 60)
+"""For counts before the current state began: what the state was then stays so."""
+
+
 def at_count(source: CacheSource, room_id: RoomId, count: int) -> int | None:
     """Return the current state as it was when the counter stood at `count`; `None` if the room had no state yet."""
     now = _HEAD.get(source, room_id)
     if now is None or count >= now.since:
         return None if now is None else now.state
-    room = short_ids.short_room(source, room_id)
-    row = trees.roomstate_history.last(source, (room,), before=count + 1)
-    return None if row is None else row[1]
+    return _AT.get(source, (room_id, count))
 
 
 def before(source: CacheSource, event_id: EventId) -> int | None:
@@ -154,9 +162,14 @@ def after(source: CacheSource, event_id: EventId) -> int | None:
 
 def get_id(source: CacheSource, state: int, event_type: str, state_key: str = "") -> EventId | None:
     """Return the id of the event of a state key in a state, or `None`."""
-    key = short_ids.short_statekey(source, event_type, state_key)
-    short = None if key is None else state_layers.look_up(source, state, key)
+    short = get_short(source, state, event_type, state_key)
     return None if short is None else short_ids.event_of(source, short)
+
+
+def get_short(source: CacheSource, state: int, event_type: str, state_key: str = "") -> int | None:
+    """Return the short event of a state key in a state, or `None`."""
+    key = short_ids.short_statekey(source, event_type, state_key)
+    return None if key is None else state_layers.look_up(source, state, key)
 
 
 def get(source: CacheSource, state: int, event_type: str, state_key: str = "") -> Event | None:

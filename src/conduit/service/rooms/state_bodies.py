@@ -20,7 +20,7 @@ _EPOCH: Cached[RoomId, int] = Cached("redaction_epoch", load=lambda source, room
 
 
 class _Body(NamedTuple):
-    stamp: tuple[int, int]
+    stamp: tuple[int, ...]
     json: bytes
 
 
@@ -38,9 +38,12 @@ def stamp(source: CacheSource, room_id: RoomId, state: int) -> tuple[int, int]:
     return state, _EPOCH.get(source, room_id)
 
 
-def get(source: CacheSource, room_id: RoomId, state: int, kind: str, make: Callable[[], bytes]) -> bytes:
-    """Return the body of `kind` for a state of the room, from the cache or made by `make`; one of a kind is kept for each room."""
-    wanted = stamp(source, room_id, state)
+def get(source: CacheSource, room_id: RoomId, state: int, kind: str, make: Callable[[], bytes], *others: int) -> bytes:
+    """Return the body of `kind` for a state of the room, from the cache or made by `make`; one of a kind is kept for each room.
+
+    `others` are whatever numbers it depends on beside the state.
+    """
+    wanted = (*stamp(source, room_id, state), *others)
     slot = (room_id, kind)
     held = _BODIES.peek(source, slot)
     if held is not None and held.stamp == wanted:

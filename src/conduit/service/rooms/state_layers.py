@@ -100,6 +100,8 @@ def _applied(ids: dict[int, int], layer: Layer) -> dict[int, int]:
 
 def _find(pairs: bytes, key: bytes) -> bytes | None:
     """Return the pair of `pairs` that begins with the 8 bytes `key`."""
+    if len(pairs) <= _PAIR:
+        return pairs if pairs.startswith(key) else None  # what most layers are: one change
     index = bisect_left(range(len(pairs) // _PAIR), key, key=lambda at: pairs[at * _PAIR : at * _PAIR + 8])
     pair = pairs[index * _PAIR : index * _PAIR + _PAIR]
     return pair if pair.startswith(key) else None

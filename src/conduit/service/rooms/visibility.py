@@ -11,7 +11,7 @@ from __future__ import annotations
 from conduit.database.cache import Cached, CacheSource
 from conduit.protocol import visibility as rules
 from conduit.protocol.ids import RoomId, UserId
-from conduit.service.rooms import members, state, timeline
+from conduit.service.rooms import members, short_ids, state, timeline
 from conduit.service.rooms.client_events import ClientEvent
 
 _MAX_STEPS = 100
@@ -66,9 +66,19 @@ class Viewer:
         """Return the user's membership in a state; `leave` if there is none."""
         found = self._memberships.get(number)
         if found is None:
-            event = state.get(self._source, number, "m.room.member", self.user_id) if number else None
-            found = self._memberships[number] = (None if event is None else event.membership) or "leave"
+            found = self._memberships[number] = self._find_membership(number) or "leave"
         return found
+
+    def _find_membership(self, number: int) -> str | None:
+        source = self._source
+        short = state.get_short(source, number, "m.room.member", self.user_id) if number else None
+        if short is None:
+            return None
+        now = members.entry(source, self.room_id, self.user_id)
+        if now is not None and now.event == short:
+            return now.membership
+        event = timeline.event(source, short_ids.event_of(source, short))
+        return None if event is None else event.membership
 
     def sees(self, event: ClientEvent) -> bool:
         """Tell whether the user may see an event. One whose state is not known is shown to nobody but its sender."""
@@ -90,7 +100,10 @@ class Viewer:
 
     def _judge(self, number: int) -> bool | None:
         """Return whether the state alone lets the user see; `None` if it depends on whether the user joined later."""
-        setting, membership = _VISIBILITY.get(self._source, number), self.membership_in(number)
+        setting = _VISIBILITY.get(self._source, number)
+        if self.membership == "join" and rules.may_see(setting, "leave", joined_since=True):
+            return True
+        membership = self.membership_in(number)
         if rules.may_see(setting, membership, joined_since=False):
             return True
         return None if rules.may_see(setting, membership, joined_since=True) else False

@@ -68,6 +68,16 @@ def section(window: Window, reader: Reader, shown: Slice, over: Span, heroes: It
     wants_all = wanted.everything and not wanted.lazy_load_members and reader.is_plain
     if wants_all and _is_state_of_end(window, shown, over):
         return Section(orjson.Fragment(_whole(reader, over.end)), False)
+    if wants_all and not over.known:
+        # Whoever comes new to the room gets the same, if the same events stand in the timeline.
+        changes = [event.place(window.db).short for event in shown.events if event.state_key is not None]
+
+        def make() -> bytes:
+            events = _chosen(window, reader, shown, over, heroes)
+            return b"[" + b",".join([event.closed for event in events]) + b"]"
+
+        body = state_bodies.get(window.db, reader.room_id, over.end, "sync_start", make, over.start, *changes)
+        return Section(orjson.Fragment(body), body == b"[]")
     events = _chosen(window, reader, shown, over, heroes)
     return Section(reader.render_state(events), not events)
 

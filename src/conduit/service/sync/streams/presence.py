@@ -18,11 +18,9 @@ def changes(window: Window, came: Iterable[UserId]) -> list[dict[str, Any]]:
     if wanted.passes_nothing:
         return []
     presence = window.ctx.presence
-    changed = presence.changes(window.since, window.upto)
+    # Initially, who is not mentioned is offline.
+    changed = presence.changes(window.since, window.upto, offline=not window.initial)
     found: dict[UserId, Mapping[str, Any]] = {user_id: changed[user_id] for user_id in _in_sight(window, changed)}
-    if window.initial:
-        # Who is not mentioned is offline.
-        found = {user_id: content for user_id, content in found.items() if content["presence"] != "offline"}
     for user_id in came:
         content = presence.get(user_id) if user_id not in found else None
         if content is not None:

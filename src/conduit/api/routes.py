@@ -68,6 +68,7 @@ MODULES = (
     "federation.keys",
     "federation.knocking",
     "federation.leaving",
+    "federation.media",
     "federation.public_rooms",
     "federation.query",
     "federation.third_party_invites",

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
+from conduit.api import thumbnail_query
 from conduit.api.request import Json, Request
 from conduit.api.web import Auth, Limit, Routes, StreamReply
-from conduit.protocol.errors import InvalidParam
 from conduit.protocol.ids import ServerName, parse_mxc
 from conduit.service.context import Context
 from conduit.service.media import downloads, uploads
 
 routes = Routes()
-
-MAX_SIDE = 100_000
-DEFAULT_WAIT_MS = 20_000
 
 
 def _item(req: Request) -> tuple[ServerName, str]:
@@ -65,10 +62,6 @@ async def get_old_config(ctx: Context, req: Request) -> Json:
     return {"m.upload.size": ctx.config.max_request_size}
 
 
-def _wait_ms(req: Request) -> int:
-    return req.query.number("timeout_ms", DEFAULT_WAIT_MS, high=downloads.MAX_WAIT_MS)
-
-
 def _reply(found: downloads.Found) -> StreamReply:
     return StreamReply(found.path, found.content_type, found.headers, etag=found.etag)
 
@@ -80,7 +73,7 @@ async def _download(ctx: Context, req: Request, *, authenticated: bool) -> Strea
         server,
         media_id,
         filename=req.params.get("fileName"),
-        wait_ms=_wait_ms(req),
+        wait_ms=thumbnail_query.wait_ms(req),
         authenticated=authenticated,
     )
     return _reply(found)
@@ -88,19 +81,16 @@ async def _download(ctx: Context, req: Request, *, authenticated: bool) -> Strea
 
 async def _thumbnail(ctx: Context, req: Request, *, authenticated: bool) -> StreamReply:
     server, media_id = _item(req)
-    req.query.required("width"), req.query.required("height")
-    method = req.query.text("method", "scale")
-    if method not in ("crop", "scale"):
-        raise InvalidParam("method must be crop or scale")
+    asked = thumbnail_query.read(req)
     found = await downloads.thumbnail(
         ctx,
         server,
         media_id,
-        width=req.query.number("width", 0, low=1, high=MAX_SIDE),
-        height=req.query.number("height", 0, low=1, high=MAX_SIDE),
-        method=method,
-        animated=req.query.flag("animated"),
-        wait_ms=_wait_ms(req),
+        width=asked.width,
+        height=asked.height,
+        method=asked.method,
+        animated=asked.animated,
+        wait_ms=thumbnail_query.wait_ms(req),
         authenticated=authenticated,
     )
     return _reply(found)
@@ -130,11 +120,16 @@ async def thumbnail(ctx: Context, req: Request) -> StreamReply:
     long_poll=True,
 )
 async def download_unauthenticated(ctx: Context, req: Request) -> StreamReply:
-    """Serve a file from before downloads needed a token. GET /_matrix/media/v3/download/{serverName}/{mediaId}[/{fileName}]."""
+    """Serve a file from before downloads needed a token; nothing is fetched for it, whatever `allow_remote` says.
+
+    GET /_matrix/media/v3/download/{serverName}/{mediaId}[/{fileName}].
+    """
+    req.query.flag("allow_remote", True)
     return await _download(ctx, req, authenticated=False)
 
 
 @routes.get("/_matrix/media/v3/thumbnail/{serverName}/{mediaId}", auth=Auth.NONE, long_poll=True)
 async def thumbnail_unauthenticated(ctx: Context, req: Request) -> StreamReply:
     """Serve a thumbnail of such a file. GET /_matrix/media/v3/thumbnail/{serverName}/{mediaId}."""
+    req.query.flag("allow_remote", True)
     return await _thumbnail(ctx, req, authenticated=False)

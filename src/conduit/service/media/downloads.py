@@ -14,7 +14,7 @@ from conduit.database.layouts import MediaMeta
 from conduit.protocol.errors import BadRequest, NotFound, NotYetUploaded, TooLarge
 from conduit.protocol.ids import ServerName
 from conduit.service.context import Context
-from conduit.service.media import items, thumbnails
+from conduit.service.media import items, remote, thumbnails
 from conduit.service.media.thumbnails import Size
 
 INLINE_TYPES = frozenset(
@@ -92,8 +92,15 @@ def _found(ctx: Context, meta: MediaMeta, filename: str, *, inline: bool | None 
 
 
 async def _item(ctx: Context, server: ServerName, media_id: str, wait_ms: int, *, authenticated: bool) -> MediaMeta:
-    """Return an item that may be served, waiting at most `wait_ms` for one whose upload is announced."""
+    """Return an item that may be served, waiting at most `wait_ms` for one whose upload is announced.
+
+    Another server's is fetched if it is not kept here. Not for callers without a token: anybody could fill the disk.
+    """
     meta = items.get(ctx.db, server, media_id)
+    if meta is None and server != ctx.server_name and authenticated and ctx.outbound.policy.enabled:
+        if items.is_blocked(ctx.db, server, media_id):
+            raise NotFound("There is no such media")
+        meta = await remote.fetch(ctx, server, media_id, wait_ms=min(wait_ms, MAX_WAIT_MS))
     if meta is None and _is_pending(ctx, server, media_id):
         with ctx.db.watch.register([("media", server, media_id)]) as waiter:
             meta = items.get(ctx.db, server, media_id)

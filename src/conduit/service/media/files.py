@@ -116,6 +116,20 @@ class MediaFiles:
         """Return the bytes of a file; raises `FileNotFoundError`."""
         return await self.in_thread(self.path_of(digest).read_bytes)
 
+    async def stream(self, path: Path) -> tuple[int, AsyncIterator[bytes]]:
+        """Return the size of a file and its bytes in pieces. Raises `FileNotFoundError`."""
+        size = await self.in_thread(lambda: path.stat().st_size)
+
+        async def pieces() -> AsyncIterator[bytes]:
+            file = await self.in_thread(lambda: path.open("rb"))
+            try:
+                while piece := await self.in_thread(lambda: file.read(_GATHER)):
+                    yield piece
+            finally:
+                file.close()
+
+        return size, pieces()
+
     async def delete(self, digest: bytes, is_known: Callable[[bytes], bool]) -> bool:
         """Remove a file whose rows are durably gone, unless `is_known` says that a new row names it meanwhile; tell whether it is gone."""
         async with self._locks(digest):

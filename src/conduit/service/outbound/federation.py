@@ -33,6 +33,8 @@ SECONDS = 60.0
 MAX_ANSWER = 10 * 1024 * 1024
 """Bytes that an answer may have unless its caller says otherwise."""
 _TOO_MANY = 429
+_WELL = frozenset({"M_NOT_YET_UPLOADED", "M_TOO_LARGE"})
+"""Errors that come with a status of 500 or more from a server that is well."""
 
 
 def path(base: str, *segments: str) -> str:
@@ -217,16 +219,17 @@ class FederationClient:
         return headers
 
     def _refusal(self, server: str, status: int, body: bytes) -> Refused | Unreachable:
-        if status >= 500 or status < 400 or status == _TOO_MANY:
-            reason = f"it answered {status}"
-            self._backoff.failed(server, reason)
-            return Unreachable(server, reason)
-        self._backoff.succeeded(server)
         try:
             decoded = loads(body, strict=False)
         except MatrixError:
             decoded = None
-        return Refused(server, status, decoded if isinstance(decoded, dict) else {})
+        fields = decoded if isinstance(decoded, dict) else {}
+        if (status >= 500 and fields.get("errcode") not in _WELL) or status < 400 or status == _TOO_MANY:
+            reason = f"it answered {status}"
+            self._backoff.failed(server, reason)
+            return Unreachable(server, reason)
+        self._backoff.succeeded(server)
+        return Refused(server, status, fields)
 
 
 def _with_query(target: str, query: Query | None) -> str:

@@ -40,7 +40,7 @@ from conduit.service.admin import reports as admin_reports
 from conduit.service.admin import room as admin_room
 from conduit.service.admin import watch as admin_watch
 from conduit.service.context import Context
-from conduit.service.events import recover
+from conduit.service.events import inbox, recover
 from conduit.service.keys import device_updates, remote_devices
 from conduit.service.locks import Locks
 from conduit.service.media import retention
@@ -97,6 +97,7 @@ class Server:
         ctx.tasks.spawn(_sweep(ctx), name="sweep")
         remote_devices.resume(ctx)
         ctx.tasks.spawn(device_updates.run(ctx), name="device lists")
+        ctx.tasks.spawn(inbox.run(ctx), name="inbox")
         ctx.tasks.spawn(sender.run(ctx), name="sender")
         ctx.tasks.spawn(receive_receipts.run(ctx), name="receipts")
         ctx.tasks.spawn(receive_to_device.run(ctx), name="to-device messages")
@@ -190,7 +191,14 @@ def build(
             presence=Presence(db=db, clock=clock, audience=see_user),
             media_files=MediaFiles(config.media_path, length=structure.length, depth=structure.depth),
             hasher=hasher or Hasher(),
-            outbound=outbound(config, db=db, clock=clock, signing_key=signing_key, wire=wire),
+            outbound=outbound(
+                config,
+                db=db,
+                clock=clock,
+                signing_key=signing_key,
+                old_keys=identity.old_keys(db),
+                wire=wire,
+            ),
             tasks=Tasks(),
         )
         return Server(ctx, App(ctx, [*routes.tables(), *more_routes], outages=(DiskFull, EngineFault)))

@@ -72,6 +72,7 @@ MODULES = (
     "federation.public_rooms",
     "federation.query",
     "federation.third_party_invites",
+    "federation.transactions",
     "federation.user_devices",
     "federation.user_keys",
     "federation.version",

@@ -38,7 +38,7 @@ global_ = Tree(
     "global",
     key=one(RAW),
     value=BYTES,
-    doc="c: the counter; u: last update announcement; version; keypair; ours: schema, reserved",
+    doc="c: the counter; u: last update announcement; version; keypair; ours: schema, reserved, old_keys",
 )
 server_signingkeys = Tree("server_signingkeys", key=one(TEXT), value=JSON, doc="server -> its ServerSigningKeys object")
 
@@ -411,6 +411,13 @@ stagedpdu = Tree(
     value=row(TEXT, RAW),
     ours=True,
     doc="short room, count -> origin, event as received: waiting to be processed",
+)
+received_transaction = Tree(
+    "received_transaction",
+    key=one(TEXT),
+    value=JSON,
+    ours=True,
+    doc="server -> [transaction id, what was answered] of its latest transactions, newest last",
 )
 relation = Tree(
     "relation",

@@ -15,7 +15,7 @@ from typing import Any
 from conduit.protocol import hashes
 from conduit.protocol.errors import BadJson, InvalidSignature, MatrixError
 from conduit.protocol.event_format import check_format
-from conduit.protocol.ids import RoomId
+from conduit.protocol.ids import EventId, RoomId
 from conduit.protocol.pdu import Event
 from conduit.protocol.redaction import redact
 from conduit.protocol.room_versions import RoomVersion
@@ -41,6 +41,14 @@ def read(pdu: Any, version: RoomVersion, *, room_id: RoomId | None = None) -> tu
     if room_id is not None and event.room_id != room_id:
         raise BadJson("The event belongs to another room")
     return event, essence
+
+
+def id_of(pdu: Any, version: RoomVersion) -> EventId | None:
+    """Return the id of what need not be a well-formed event; `None` if it has none."""
+    try:
+        return hashes.event_id(pdu, version)
+    except (MatrixError, AttributeError, KeyError, TypeError, ValueError):
+        return None
 
 
 def with_checked_content(event: Event) -> Event:

@@ -1,0 +1,41 @@
+"""Taking in a transaction of another server: its events are staged, its ephemeral data takes effect, once however often it is sent.
+
+Source: server-server API, "Transactions".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from conduit.protocol.errors import InvalidParam
+from conduit.protocol.ids import ServerName
+from conduit.service.actions import receive_edus
+from conduit.service.context import Context
+from conduit.service.events import staging
+
+MAX_ID = 255
+
+
+async def receive(
+    ctx: Context, origin: ServerName, txn_id: str, pdus: Sequence[Any], edus: Sequence[Any]
+) -> staging.Answer:
+    """Return what to answer for each event. The same transaction again gets the same answer and has no effect.
+
+    Raises `LimitExceeded` if too much of the server's is waiting already, `InvalidParam` for an oversized transaction id.
+    """
+    if len(txn_id.encode()) > MAX_ID:
+        raise InvalidParam("The transaction ID is too long")
+    answer = staging.answered(ctx.db, origin, txn_id)
+    if answer is not None:
+        return answer
+    with ctx.db.batch() as batch:
+        answer = staging.take_in(ctx, batch, origin, pdus)
+        if not edus:
+            staging.remember(batch, origin, txn_id, answer)
+    if edus:
+        # Only then is it over: who gets no answer sends all of it again, and what had its effect has none twice.
+        await receive_edus.receive(ctx, origin, list(edus))
+        with ctx.db.batch() as batch:
+            staging.remember(batch, origin, txn_id, answer)
+    return answer

@@ -1,0 +1,280 @@
+"""Working off the events that other servers have sent: a worker for each room, in the order of their arrival.
+
+A worker takes a run of events at a time: signatures are checked together, and all that stand on what is known are decided on in one batch. An event for which others must
+be asked first, or that needs keys of a third server, goes aside into the lane of its origin, with everything after it that comes from there or builds on it. So nothing
+that a slow or hostile server makes us ask for holds up the events of others in the room.
+
+Rows are removed in the batch that decides on their event, so whatever was answered to a transaction is worked off, after a crash too.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from time import perf_counter
+from weakref import WeakValueDictionary
+
+import structlog
+
+from conduit.database.database import Batch
+from conduit.database.errors import DatabaseError, DiskFull
+from conduit.protocol.errors import MatrixError
+from conduit.protocol.event_auth import required_signers
+from conduit.protocol.ids import EventId, RoomId, ServerName
+from conduit.protocol.pdu import Event
+from conduit.service.context import Context
+from conduit.service.events import fold, incoming, judge, policy, receive, staging
+from conduit.service.events.judge import Lacking, Outcome, Progress, Verdict
+from conduit.service.events.staging import Staged
+from conduit.service.rooms import short_ids
+
+log = structlog.get_logger(__name__)
+
+RUN = 50
+"""How many events are taken at a time."""
+BATCH_SECONDS = 0.015
+"""How long one batch may hold the loop."""
+MAX_LANES = 24
+"""For how many events at a time others are asked."""
+MAX_LANES_OF_ORIGIN = 4
+FULL_SECONDS = 30.0
+
+
+async def run(ctx: Context) -> None:
+    """Work off what is staged and what will be. Runs until cancelled."""
+    if ctx.config.allow_federation:
+        await Inbox(ctx).run()
+
+
+class _Item:
+    """A staged event in a lane; `checked` is the event once its signatures have been verified."""
+
+    __slots__ = ("checked", "staged")
+
+    def __init__(self, staged: Staged, checked: Event | None) -> None:
+        self.staged = staged
+        self.checked = checked
+
+
+class _Room:
+    """One room: what has been read of it, and the lanes beside its worker."""
+
+    __slots__ = ("aside", "has_news", "is_worked", "lanes", "read_to", "room_id", "short")
+
+    def __init__(self, room_id: RoomId, short: int) -> None:
+        self.room_id = room_id
+        self.short = short
+        self.read_to = 0
+        self.has_news = False
+        self.is_worked = False
+        self.lanes: dict[ServerName, deque[_Item]] = {}
+        self.aside: dict[EventId, ServerName] = {}
+        """Which events are in which lane."""
+
+    def lane_for(self, staged: Staged) -> ServerName | None:
+        """Return the lane that an event belongs into because of what is in it already."""
+        if not self.lanes:
+            return None
+        if staged.origin in self.lanes:
+            return staged.origin
+        return next((self.aside[prev] for prev in staged.event.prev_events if prev in self.aside), None)
+
+
+class Inbox:
+    """The rooms in which something waits to be worked off."""
+
+    def __init__(self, ctx: Context) -> None:
+        self._ctx = ctx
+        self._rooms: dict[RoomId, _Room] = {}
+        self._places = asyncio.Semaphore(MAX_LANES)
+        self._of_origin: WeakValueDictionary[ServerName, asyncio.Semaphore] = WeakValueDictionary()
+
+    async def run(self) -> None:
+        """Serve all rooms. Runs until cancelled."""
+        ctx = self._ctx
+        with ctx.db.watch.subscribe("staged") as news:
+            for short in list(staging.rooms(ctx.db)):
+                self._wake(short_ids.room_of(ctx.db, short))
+            while True:
+                for _, room_id in await news.take():
+                    self._wake(RoomId(room_id))
+
+    def _wake(self, room_id: RoomId) -> None:
+        room = self._rooms.get(room_id)
+        if room is None:
+            short = short_ids.short_room(self._ctx.db, room_id)
+            if short is None:
+                return
+            room = self._rooms[room_id] = _Room(room_id, short)
+        room.has_news = True
+        if not room.is_worked:
+            room.is_worked = True
+            self._ctx.tasks.spawn(self._work(room), name=f"events of {room_id}")
+
+    async def _work(self, room: _Room) -> None:
+        """Work off a room until nothing waits but what is in lanes."""
+        while room.has_news:
+            room.has_news = False
+            try:
+                while await self._take_run(room):
+                    pass
+            except DiskFull:
+                room.has_news = True
+                room.read_to = 0
+                await self._ctx.clock.sleep(FULL_SECONDS)
+            await fold.fold(self._ctx, room.room_id)
+        room.is_worked = False
+        self._leave(room)
+
+    def _leave(self, room: _Room) -> None:
+        if not room.is_worked and not room.lanes:
+            self._rooms.pop(room.room_id, None)
+
+    # --- runs ------------------------------------------------------------------------------------------------------
+
+    async def _take_run(self, room: _Room) -> bool:
+        """Work off the next run of events; tell whether there was one."""
+        ctx = self._ctx
+        rows = staging.waiting(ctx.db, room.short, room.read_to, RUN)
+        if not rows:
+            return False
+        room.read_to = rows[-1][0]
+        done: list[int] = []
+        direct: list[Staged] = []
+        for count, staged in rows:
+            if staged is None or judge.is_settled(ctx.db, staged.event.event_id):
+                done.append(count)
+            elif (lane := room.lane_for(staged)) is not None:
+                self._put_aside(room, lane, _Item(staged, None))
+            elif not _is_own(staged):
+                self._put_aside(room, staged.origin, _Item(staged, None))
+            else:
+                direct.append(staged)
+        checked = await incoming.verified(ctx, [(staged.event, staged.essence) for staged in direct])
+        good: deque[_Item] = deque()
+        for staged, event in zip(direct, checked, strict=True):
+            if isinstance(event, str):
+                done.append(staged.at)
+                _log(staged.event, Outcome(Verdict.DROPPED, event))
+            else:
+                good.append(_Item(staged, event))
+        await self._decide(room, good, done)
+        return True
+
+    async def _decide(self, room: _Room, items: deque[_Item], done: list[int]) -> None:
+        """Decide on checked events, as many in one batch as time allows; `done` are rows that are no longer needed."""
+        ctx = self._ctx
+        while items or done:
+            try:
+                async with ctx.locks.room(room.room_id):
+                    left = deque(items)
+                    with ctx.db.batch() as batch:
+                        for count in done:
+                            staging.remove(batch, room.short, count)
+                        lacks = self._decide_some(room, batch, left)
+            except DatabaseError:
+                raise
+            except Exception:
+                # Whose fault it was shows when they are decided on one by one.
+                log.exception("run_failed", room_id=room.room_id)
+                for item in items:
+                    self._put_aside(room, item.staged.origin, item)
+                return
+            done, items = [], left
+            if lacks:
+                item = items.popleft()
+                self._put_aside(room, room.lane_for(item.staged) or item.staged.origin, item)
+            await asyncio.sleep(0)
+
+    def _decide_some(self, room: _Room, batch: Batch, items: deque[_Item]) -> bool:
+        """Decide on events from the front until one lacks something (then `True`) or time is over."""
+        until = perf_counter() + BATCH_SECONDS
+        while items and perf_counter() < until:
+            item = items[0]
+            event = item.checked
+            assert event is not None, "its signatures were verified"
+            if room.lane_for(item.staged) is not None or _asks_policy_server(self._ctx, event):
+                return True
+            verdict = judge.settle(self._ctx, batch, event, Progress())
+            if isinstance(verdict, Lacking):
+                return True
+            _log(event, verdict)
+            staging.remove(batch, room.short, item.staged.at)
+            items.popleft()
+        return False
+
+    # --- lanes -----------------------------------------------------------------------------------------------------
+
+    def _put_aside(self, room: _Room, lane: ServerName, item: _Item) -> None:
+        room.aside[item.staged.event.event_id] = lane
+        waiting = room.lanes.get(lane)
+        if waiting is not None:
+            waiting.append(item)
+            return
+        room.lanes[lane] = deque([item])
+        self._ctx.tasks.spawn(self._work_lane(room, lane), name=f"events of {room.room_id} from {lane}")
+
+    async def _work_lane(self, room: _Room, lane: ServerName) -> None:
+        waiting = room.lanes[lane]
+        slots = self._of_origin.get(lane)
+        if slots is None:
+            slots = self._of_origin[lane] = asyncio.Semaphore(MAX_LANES_OF_ORIGIN)
+        while waiting:
+            async with slots, self._places:
+                await self._work_off(room, waiting[0])
+            item = waiting.popleft()
+            room.aside.pop(item.staged.event.event_id, None)
+        del room.lanes[lane]
+        await fold.fold(self._ctx, room.room_id)
+        self._leave(room)
+
+    async def _work_off(self, room: _Room, item: _Item) -> None:
+        """Decide on one event, however long it takes to get what it builds on; then its row is gone."""
+        ctx, staged = self._ctx, item.staged
+        while True:
+            try:
+                event: Event | str | None = item.checked
+                if event is None:
+                    [event] = await incoming.verified(ctx, [(staged.event, staged.essence)])
+                if isinstance(event, str):
+                    _log(staged.event, Outcome(Verdict.DROPPED, event))
+                else:
+                    await receive.process(ctx, staged.origin, event)
+                with ctx.db.batch() as batch:
+                    staging.remove(batch, room.short, staged.at)
+                return
+            except DiskFull:
+                await ctx.clock.sleep(FULL_SECONDS)
+            except DatabaseError:
+                raise
+            except Exception:
+                log.exception("event_failed", room_id=room.room_id, event_id=staged.event.event_id)
+                with ctx.db.batch() as batch:
+                    staging.remove(batch, room.short, staged.at)
+                return
+
+
+def _is_own(staged: Staged) -> bool:
+    """Tell whether only the origin need have signed the event: its keys are known, for it has signed the transaction."""
+    try:
+        return required_signers(staged.event.pdu, staged.event.version) <= {staged.origin}
+    except MatrixError:
+        return False
+
+
+def _asks_policy_server(ctx: Context, event: Event) -> bool:
+    if policy.is_exempt(event.type, event.state_key):
+        return False
+    known = policy.of_room(ctx.db, event.room_id)
+    return known is not None and not policy.is_signed(event, known)
+
+
+def _log(event: Event, outcome: Outcome) -> None:
+    if outcome.verdict not in (Verdict.ACCEPTED, Verdict.DUPLICATE):
+        log.info(
+            "event_not_accepted",
+            room_id=event.room_id,
+            event_id=event.event_id,
+            verdict=outcome.verdict.value,
+            reason=outcome.reason,
+        )

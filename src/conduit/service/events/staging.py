@@ -1,0 +1,164 @@
+"""Taking in what other servers send: events are put down durably, as they came, before the transaction is answered.
+
+Only what costs little is checked here: the event's shape, that its room is known here, that the sending server may take part in it. Everything else is
+the business of `inbox`, which works off what is staged, room by room.
+
+Source: server-server API, "Transactions"; "Server Access Control Lists (ACLs)".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from typing import Any, NamedTuple
+
+import orjson
+
+from conduit.database import trees
+from conduit.database.cache import Cached, CacheSource
+from conduit.database.database import Batch
+from conduit.protocol.errors import Forbidden, LimitExceeded, MatrixError
+from conduit.protocol.ids import EventId, RoomId, ServerName, is_event_id
+from conduit.protocol.pdu import Event
+from conduit.protocol.room_versions import ROOM_VERSIONS, RoomVersion
+from conduit.service.context import Context
+from conduit.service.events import incoming, judge
+from conduit.service.rooms import members, server_access, short_ids, versions
+
+MAX_OF_ORIGIN = 5000
+"""How many events of one server may wait. Who sends more is told to come back later."""
+RETRY_MS = 10_000
+KEPT_ANSWERS = 3
+"""How many transactions of a server are remembered: it sends the next only after the answer to the one before."""
+
+_LIKELY = ROOM_VERSIONS["10"]
+
+Answer = dict[str, dict[str, str]]
+"""By event id: nothing, or why the event was not taken."""
+
+
+class Staged(NamedTuple):
+    """An event that waits, as it was read, with the bytes that its signatures cover."""
+
+    room: int
+    at: int
+    origin: ServerName
+    event: Event
+    essence: bytes
+
+
+def _load_waiting(source: CacheSource, origin: str) -> int:
+    return sum(1 for _, (sender, _) in trees.stagedpdu.scan(source) if sender == origin)
+
+
+_WAITING: Cached[str, int] = Cached("staged_of_origin", load=_load_waiting, weigh=lambda count: 60)
+_STAGED: Cached[tuple[int, int], Staged | None] = Cached(
+    "staged_event",
+    load=lambda source, key: None,
+    weigh=lambda staged: 100 if staged is None else 2000 + 4 * len(staged.essence),
+)
+
+
+def answered(source: CacheSource, origin: ServerName, txn_id: str) -> Answer | None:
+    """Return what a transaction was answered with, or `None` if it is new."""
+    known = trees.received_transaction.get(source, origin) or ()
+    return next((answer for former, answer in known if former == txn_id), None)
+
+
+def remember(batch: Batch, origin: ServerName, txn_id: str, answer: Answer) -> None:
+    """Let a transaction be answered: all that it holds has taken effect."""
+    known = trees.received_transaction.get(batch, origin) or []
+    trees.received_transaction.put(batch, origin, [*known[1 - KEPT_ANSWERS :], [txn_id, answer]])
+
+
+def take_in(ctx: Context, batch: Batch, origin: ServerName, pdus: Sequence[Any]) -> Answer:
+    """Stage the events of a transaction, and return what to answer. Raises `LimitExceeded` if too much of the server's is waiting already."""
+    if pdus and _WAITING.get(batch, origin) + len(pdus) > MAX_OF_ORIGIN:
+        raise LimitExceeded("Too many of your events are waiting here", retry_after_ms=RETRY_MS)
+    answer: Answer = {}
+    for pdu in pdus:
+        event_id, fault = _stage(ctx, batch, origin, pdu)
+        if event_id is not None:
+            answer[event_id] = {} if fault is None else {"error": fault}
+    return answer
+
+
+def _stage(ctx: Context, batch: Batch, origin: ServerName, pdu: Any) -> tuple[EventId | None, str | None]:
+    """Put down one event; return its id, if it has any, and why it was not taken."""
+    version: RoomVersion | None = None
+    try:
+        room_id, version = _room(ctx, batch, origin, pdu)
+        event, essence = incoming.read(pdu, version)
+    except MatrixError as error:
+        return _id_of(pdu, version), error.error
+    if judge.is_settled(batch, event.event_id):
+        return event.event_id, None
+    room = short_ids.short_room(batch, room_id)
+    assert room is not None, "its version is known"
+    count = batch.next_count()
+    trees.stagedpdu.put(batch, (room, count), (origin, orjson.dumps(event.pdu)))
+    _STAGED.set(batch, (room, count), Staged(room, count, origin, event, essence))
+    _WAITING.set(batch, origin, _WAITING.get(batch, origin) + 1)
+    batch.wake(("staged", room_id))
+    return event.event_id, None
+
+
+def _room(ctx: Context, source: CacheSource, origin: ServerName, pdu: Any) -> tuple[RoomId, RoomVersion]:
+    room_id = pdu.get("room_id") if isinstance(pdu, dict) else None
+    version = versions.find(source, RoomId(room_id)) if isinstance(room_id, str) and len(room_id) <= 255 else None
+    if version is None:
+        raise Forbidden("This server does not know the room")
+    room_id = RoomId(str(room_id))
+    if not members.joined_local(source, room_id, ctx.server_name):
+        raise Forbidden("This server is not in the room")
+    server_access.require(source, room_id, origin)
+    return room_id, version
+
+
+def _id_of(pdu: Any, version: RoomVersion | None) -> EventId | None:
+    """Return under which id to answer for an event that was not taken; `None` if it has none that can be told."""
+    if not isinstance(pdu, dict):
+        return None
+    given = pdu.get("event_id")
+    if isinstance(given, str) and is_event_id(given):
+        return EventId(given)
+    # Of an unknown room the version is not known either: most of those that are in use make ids alike.
+    return incoming.id_of(pdu, version or _LIKELY)
+
+
+# --- working off ---------------------------------------------------------------------------------------------------
+
+
+def rooms(source: CacheSource) -> Iterator[int]:
+    """Return the short rooms with staged events."""
+    row = trees.stagedpdu.first(source)
+    while row is not None:
+        yield row[0][0]
+        row = next(iter(trees.stagedpdu.scan(source, (), start=row[0][0] + 1)), None)
+
+
+def waiting(source: CacheSource, room: int, after: int, limit: int) -> list[tuple[int, Staged | None]]:
+    """Return up to `limit` of a short room's staged events after the count `after`, each with its count; `None` for one that cannot be read any more."""
+    found: list[tuple[int, Staged | None]] = []
+    version = versions.find(source, short_ids.room_of(source, room))
+    for (_, count), (origin, data) in islice(trees.stagedpdu.scan(source, (room,), after=after), limit):
+        staged = _STAGED.peek(source, (room, count))
+        if staged is None and version is not None:
+            try:
+                event, essence = incoming.read(orjson.loads(data), version)
+            except (MatrixError, ValueError):
+                pass
+            else:
+                staged = Staged(room, count, ServerName(origin), event, essence)
+        found.append((count, staged))
+    return found
+
+
+def remove(batch: Batch, room: int, count: int) -> None:
+    """Let an event be staged no longer: it has been decided on."""
+    row = trees.stagedpdu.get(batch, (room, count))
+    if row is None:
+        return
+    trees.stagedpdu.delete(batch, (room, count))
+    _STAGED.forget(batch, (room, count))
+    _WAITING.set(batch, row[0], max(_WAITING.get(batch, row[0]) - 1, 0))

@@ -162,14 +162,9 @@ def after(source: CacheSource, event_id: EventId) -> int | None:
 
 def get_id(source: CacheSource, state: int, event_type: str, state_key: str = "") -> EventId | None:
     """Return the id of the event of a state key in a state, or `None`."""
-    short = get_short(source, state, event_type, state_key)
-    return None if short is None else short_ids.event_of(source, short)
-
-
-def get_short(source: CacheSource, state: int, event_type: str, state_key: str = "") -> int | None:
-    """Return the short event of a state key in a state, or `None`."""
     key = short_ids.short_statekey(source, event_type, state_key)
-    return None if key is None else state_layers.look_up(source, state, key)
+    short = None if key is None else state_layers.look_up(source, state, key)
+    return None if short is None else short_ids.event_of(source, short)
 
 
 def get(source: CacheSource, state: int, event_type: str, state_key: str = "") -> Event | None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from conduit.database.cache import Cached, CacheSource
 from conduit.protocol import visibility as rules
 from conduit.protocol.ids import RoomId, UserId
-from conduit.service.rooms import members, short_ids, state, timeline
+from conduit.service.rooms import members, short_ids, state, state_layers, timeline
 from conduit.service.rooms.client_events import ClientEvent
 
 _MAX_STEPS = 100
@@ -46,14 +46,26 @@ def is_world_readable(source: CacheSource, room_id: RoomId) -> bool:
 class Viewer:
     """One user looking at one room. Short-lived: it remembers what it found, and does not notice changes."""
 
-    __slots__ = ("_last_joined", "_memberships", "_source", "_verdicts", "membership", "room_id", "user_id")
+    __slots__ = (
+        "_entry",
+        "_last_joined",
+        "_memberships",
+        "_own_key",
+        "_source",
+        "_verdicts",
+        "membership",
+        "room_id",
+        "user_id",
+    )
 
     def __init__(self, source: CacheSource, room_id: RoomId, user_id: UserId) -> None:
         self._source = source
         self.room_id = room_id
         self.user_id = user_id
-        self.membership = members.membership(source, room_id, user_id)
+        self._entry = members.entry(source, room_id, user_id)
+        self.membership = None if self._entry is None else self._entry.membership
         """The user's membership now; `None` for somebody who never had any, or forgot the room."""
+        self._own_key: int | None = None
         self._memberships: dict[int, str] = {}
         self._verdicts: dict[int, bool | None] = {}
         self._last_joined: tuple[int, int] | bool | None = False
@@ -71,12 +83,13 @@ class Viewer:
 
     def _find_membership(self, number: int) -> str | None:
         source = self._source
-        short = state.get_short(source, number, "m.room.member", self.user_id) if number else None
+        if self._own_key is None:
+            self._own_key = short_ids.short_statekey(source, "m.room.member", self.user_id) or 0
+        short = state_layers.look_up(source, number, self._own_key) if number and self._own_key else None
         if short is None:
             return None
-        now = members.entry(source, self.room_id, self.user_id)
-        if now is not None and now.event == short:
-            return now.membership
+        if self._entry is not None and self._entry.event == short:
+            return self._entry.membership
         event = timeline.event(source, short_ids.event_of(source, short))
         return None if event is None else event.membership
 

@@ -24,7 +24,7 @@ class Exit(IntEnum):
 
     OK = 0
     FINDINGS = 1
-    """`db check` has found something wrong."""
+    """`db check` or `check-federation` has found something wrong."""
     USAGE = 2
     """The arguments make no sense (argparse's own status)."""
     DAMAGED = 65
@@ -102,6 +102,21 @@ def _parser() -> argparse.ArgumentParser:
     check_config = commands.add_parser("check-config", parents=[after], help="tell whether the configuration is right")
     check_config.set_defaults(command=_check_config)
 
+    check_federation = commands.add_parser(
+        "check-federation",
+        parents=[after],
+        help="tell whether other servers reach this one, or this one another",
+    )
+    check_federation.add_argument("server", nargs="?", help="the name of another server; otherwise this one")
+    check_federation.set_defaults(command=_check_federation)
+
+    rotate = commands.add_parser(
+        "rotate-signing-key",
+        parents=[after],
+        help="sign with a new key from the next start on; the old one stays known to others",
+    )
+    rotate.set_defaults(command=_rotate_signing_key)
+
     db = commands.add_parser("db", help="look after the database of a server that does not run")
     db_commands = db.add_subparsers(metavar="COMMAND", required=True)
     check = db_commands.add_parser("check", parents=[after], help="tell whether everything in it agrees")
@@ -147,6 +162,36 @@ def _check_config(options: argparse.Namespace) -> int:
         else f"{loaded.source or 'the environment'} is good"
     )
     print(f"{where} (server {loaded.config.server_name}, data in {loaded.config.database_path})")
+    return Exit.OK
+
+
+def _check_federation(options: argparse.Namespace) -> int:
+    loaded = _load(options)
+    import asyncio
+
+    from conduit.service.outbound.check import check
+
+    good = asyncio.run(check(loaded.config, options.server, say=lambda line: print(line, flush=True)))
+    return Exit.OK if good else Exit.FINDINGS
+
+
+def _rotate_signing_key(options: argparse.Namespace) -> int:
+    config = _load(options).config
+    from conduit.database.open import open_database
+    from conduit.protocol.ids import ServerName
+    from conduit.service import identity
+    from conduit.utils.clock import SystemClock
+
+    db = open_database(config.database_path, config.database_backend, create=False)
+    try:
+        identity.settle_server_name(db, ServerName(config.server_name))
+        before = identity.signing_key(db)
+        key = identity.rotate_signing_key(db, SystemClock().now_ms())
+    finally:
+        db.close_now()
+    print(
+        f"{config.server_name} signs with {key.key_id} from its next start on; {before.key_id} is published as an old key"
+    )
     return Exit.OK
 
 

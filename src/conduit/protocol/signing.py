@@ -7,6 +7,7 @@ Source: appendices, "Signing JSON"; RFC 8410 and RFC 5958 for the stored form of
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, Final
 
 from nacl.bindings import crypto_sign, crypto_sign_BYTES, crypto_sign_open, crypto_sign_seed_keypair
@@ -26,6 +27,14 @@ _DER_KEY = bytes.fromhex("300506032b657004220420")
 _DER_KEY_AT = 5
 _DER_V2_HEAD = bytes.fromhex("3051020101") + _DER_KEY
 _DER_V2_PUBLIC = bytes.fromhex("812100")
+
+
+@dataclass(frozen=True, slots=True)
+class OldKey:
+    """The public half of a key that no longer signs: what it signed until `expired_ts` (ms) still counts."""
+
+    public_key: str
+    expired_ts: int
 
 
 class SigningKey:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from conduit.config.schema import Config
 from conduit.database.database import Database
 from conduit.protocol.ids import ServerName
-from conduit.protocol.signing import SigningKey
+from conduit.protocol.signing import OldKey, SigningKey
 from conduit.service.outbound import Outbound
 from conduit.service.outbound.address_filter import AddressFilter
 from conduit.service.outbound.backoff import Backoff
@@ -16,13 +18,19 @@ from conduit.service.outbound.keyring import Keyring
 from conduit.service.outbound.own_keys import OwnKeys
 from conduit.service.outbound.policy import ServerPolicy
 from conduit.service.outbound.proxies import Proxies
-from conduit.service.outbound.resolver import Resolver
+from conduit.service.outbound.resolver import Resolver, fetch_delegation, look_up_srv
 from conduit.service.outbound.wire import Wire
 from conduit.utils.clock import Clock
 
 
 def outbound(
-    config: Config, *, db: Database, clock: Clock, signing_key: SigningKey, wire: Wire | None = None
+    config: Config,
+    *,
+    db: Database,
+    clock: Clock,
+    signing_key: SigningKey,
+    old_keys: Mapping[str, OldKey] | None = None,
+    wire: Wire | None = None,
 ) -> Outbound:
     """Return the outbound side of a server. Nothing is sent before somebody asks. Tests give a `wire` of their own."""
     server_name = ServerName(config.server_name)
@@ -31,7 +39,11 @@ def outbound(
         proxies=Proxies(config.proxy),
         ca_file=config.federation_ca_file,
     )
-    resolver = Resolver(http=http, clock=clock)
+    resolver = Resolver(
+        clock=clock,
+        well_known=lambda host: fetch_delegation(http, host, now_ms=clock.now_ms()),
+        srv=look_up_srv,
+    )
     wire = wire or HttpsWire(resolver=resolver, http=http)
     policy = ServerPolicy(
         enabled=config.allow_federation,
@@ -39,7 +51,7 @@ def outbound(
         denied=config.federation_denied_servers,
     )
     backoff = Backoff(db=db, clock=clock)
-    own = OwnKeys(server_name, signing_key)
+    own = OwnKeys(server_name, signing_key, old_keys)
     federation = FederationClient(
         server_name=server_name,
         signing_key=lambda: own.signing_key,

@@ -6,23 +6,14 @@ Source: server-server API, "Publishing Keys".
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
-from conduit.protocol.signing import SigningKey
+from conduit.protocol.signing import OldKey, SigningKey
 from conduit.utils import base64
 
 VALID_MS = 24 * 3_600_000
 """How long others may rely on what is published before they ask again."""
 RENEW_MS = VALID_MS // 2
-
-
-@dataclass(frozen=True, slots=True)
-class OldKey:
-    """A key that no longer signs."""
-
-    public_key: str
-    expired_ts: int
 
 
 class OwnKeys:

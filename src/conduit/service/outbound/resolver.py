@@ -77,6 +77,8 @@ class Srv:
     port: int
 
 
+WellKnownLookup = Callable[[str], Awaitable[Delegation]]
+"""From a host to what its well-known file says; never fails."""
 SrvLookup = Callable[[str], Awaitable[tuple[list[Srv], float]]]
 """From a name to its records (none if there are none) and how many seconds that holds. Raises `OSError` if it cannot be told."""
 
@@ -93,10 +95,10 @@ class _Cached:
 class Resolver:
     """Server discovery, with its caches."""
 
-    def __init__(self, *, http: HttpClient, clock: Clock, srv: SrvLookup | None = None) -> None:
-        self._http = http
+    def __init__(self, *, clock: Clock, well_known: WellKnownLookup, srv: SrvLookup) -> None:
         self._clock = clock
-        self._srv = srv or look_up_srv
+        self._ask_file = well_known
+        self._ask_srv = srv
         self._well_known: OrderedDict[str, _Cached] = OrderedDict()
         self._hosts: OrderedDict[str, _Cached] = OrderedDict()
         self._asking: dict[str, asyncio.Task[Delegation]] = {}
@@ -140,7 +142,7 @@ class Resolver:
         return await asyncio.shield(task)
 
     async def _ask(self, host: str) -> Delegation:
-        delegation = await fetch_delegation(self._http, host, now_ms=self._clock.now_ms())
+        delegation = await self._ask_file(host)
         before = self._well_known.pop(host, None)
         now = self._clock.monotonic()
         if delegation.server is not None:
@@ -173,7 +175,7 @@ class Resolver:
             records: list[Srv] = cached.value
             return records
         try:
-            records, lifetime = await self._srv(name)
+            records, lifetime = await self._ask_srv(name)
         except OSError:
             # Not told is not "none", but without a record the port is all there is to try.
             records, lifetime = ([] if cached is None else cached.value), LEAST_LIFETIME

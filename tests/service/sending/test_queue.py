@@ -12,7 +12,7 @@ ONE, OTHER = ServerName("one.example"), ServerName("other.example")
 
 
 def test_events_wait_in_the_order_of_time_over_all_rooms() -> None:
-    """Each destination has its own rows, oldest first whatever the room, and the newest of each room."""
+    """Each destination has its own rows, oldest first whatever the room."""
     db = World().db
     places = [PduId(7, 20), PduId(3, 21), PduId(7, 22)]
     with db.batch() as batch:
@@ -21,8 +21,38 @@ def test_events_wait_in_the_order_of_time_over_all_rooms() -> None:
     for server in (ONE, OTHER):
         rows = [layouts.PDU_ID.decode(value) for _, value in trees.destination_queue.scan(db, (server,))]
         assert rows == places
-        assert trees.destination_room.get(db, (server, 7)) == places[2]
-        assert trees.destination_room.get(db, (server, 3)) == places[1]
+    assert list(queue.destinations(db)) == [ONE, OTHER]
+    assert queue.lengths(db, ONE) == (3, 0)
+
+
+def test_server_that_is_behind_has_the_newest_event_of_each_room() -> None:
+    """In place of a queue, until it is up to date again; EDUs are queued all the same."""
+    db = World().db
+    places = [PduId(7, 20), PduId(3, 21), PduId(7, 22)]
+    with db.batch() as batch:
+        queue.set_behind(batch, ONE, 1000)
+        for place in places:
+            queue.enqueue_event(batch, place, [ONE])
+        queue.enqueue_edu(batch, ONE, {"edu_type": "a", "content": {}})
+    assert trees.destination_room.get(db, (ONE, 7)) == places[2]
+    assert trees.destination_room.get(db, (ONE, 3)) == places[1]
+    assert queue.lengths(db, ONE) == (2, 1)
+    assert list(queue.destinations(db)) == [ONE]
+    with db.batch() as batch:
+        queue.set_up_to_date(batch, ONE)
+        queue.enqueue_event(batch, PduId(7, 23), [ONE])
+    assert not queue.is_behind(db, ONE)
+    assert queue.lengths(db, ONE) == (1, 1)
+
+
+def test_edus_wait_in_the_order_in_which_they_were_queued() -> None:
+    """As the bytes that are sent."""
+    db = World().db
+    with db.batch() as batch:
+        for number in (2, 1):
+            queue.enqueue_edu(batch, ONE, {"edu_type": "m.test", "content": {"number": number}})
+    rows = [value for _, value in trees.destination_queue.scan(db, (ONE, queue.EDU))]
+    assert rows == [b'{"content":{"number":%d},"edu_type":"m.test"}' % number for number in (2, 1)]
 
 
 async def test_sender_of_a_destination_is_woken() -> None:

@@ -137,15 +137,19 @@ class Sender:
         ctx = self._ctx
         server = server_name_of(user_id)
         if server == ctx.server_name:
-            self._show_presence(user_id, self._others(room_id))
+            if self._is_there(user_id):
+                self._show_presence(user_id, self._others(room_id))
         elif len(members.joined_local(ctx.db, room_id, server)) == 1 and not self._is_out(server):
             for each in members.joined_local(ctx.db, room_id, ctx.server_name):
-                self._show_presence(each, (self._destination(server),))
+                if self._is_there(each):
+                    self._show_presence(each, (self._destination(server),))
+
+    def _is_there(self, user_id: UserId) -> bool:
+        """Tell whether there is something to be shown: who is not known to be online is taken for offline."""
+        content = self._ctx.presence.get(user_id)
+        return content is not None and content["presence"] != "offline"
 
     def _show_presence(self, user_id: UserId, destinations: Iterable[_Destination]) -> None:
-        content = self._ctx.presence.get(user_id)
-        if content is None:
-            return
         for destination in destinations:
             if user_id not in destination.ephemera.presence:
                 destination.ephemera.note_presence(user_id)
@@ -271,12 +275,11 @@ class Sender:
         if now - min(failing.since, sent.ts) < catch_up.OUTAGE_MS:
             return
         destination.ephemera.drop()
-        was_behind = queue.is_behind(ctx.db, server)
         await catch_up.fall_behind(ctx.db, server, now)
-        if not was_behind:
-            with ctx.db.batch() as batch:
-                transaction.reduce(batch, server, sent)
-            destination.in_flight = transaction.in_flight(ctx.db, server)
+        # What is newest in each room is seen when the server is tried again.
+        with ctx.db.batch() as batch:
+            transaction.reduce(batch, server, sent)
+        destination.in_flight = transaction.in_flight(ctx.db, server)
 
 
 def _fault(answer: WireAnswer) -> str | None:
@@ -305,4 +308,4 @@ def _log_refused(server: ServerName, answer: WireAnswer) -> None:
         if isinstance(result, dict) and result.get("error")
     ]
     for event_id, reason in refused[:MAX_LOGGED]:
-        log.info("event_refused", server=server, event=event_id[:255], reason=str(reason)[:500])
+        log.info("event_refused", server=server, event_id=event_id[:255], reason=str(reason)[:500])

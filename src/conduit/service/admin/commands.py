@@ -13,10 +13,10 @@ from datetime import UTC, datetime
 import conduit
 from conduit.database import trees
 from conduit.protocol.errors import InvalidParam, NotFound
-from conduit.protocol.ids import RoomId, UserId, parse_room_id
+from conduit.protocol.ids import RoomId, UserId, parse_room_id, parse_server_name
 from conduit.service.actions import change_password, log_in, register
 from conduit.service.actions.deactivate import deactivate
-from conduit.service.admin import room
+from conduit.service.admin import destinations, room
 from conduit.service.context import Context
 from conduit.service.rooms import members, state, timeline
 from conduit.service.users import accounts, devices, identifiers, profiles, registration_tokens
@@ -263,6 +263,47 @@ async def _room_info(ctx: Context, sender: UserId, arguments: Arguments) -> str:
     last = timeline.last_position(ctx.db, room_id)
     facts = [f"room version: {state.version_of(ctx.db, room_id).id}", f"last event: {last.token() if last else '-'}"]
     return _block([*facts, *sorted(members.joined(ctx.db, room_id))])
+
+
+# --- other servers -------------------------------------------------------------------------------------------------
+
+
+@command("list-destinations", "[--all]")
+async def _list_destinations(ctx: Context, sender: UserId, arguments: Arguments) -> str:
+    """List the servers that fail or for which something waits; with --all every server that rooms are shared with."""
+    if arguments and arguments[0] != "--all":
+        raise InvalidParam("The only option is --all")
+    found = destinations.every(ctx) if arguments else destinations.busy(ctx)
+    return _block(f"{each.server}\t{each.state}\tevents: {each.events}\tEDUs: {each.edus}" for each in found)
+
+
+@command("destination-info", "<server>")
+async def _destination_info(ctx: Context, sender: UserId, arguments: Arguments) -> str:
+    """Show how sending to a server goes."""
+    found = destinations.find(ctx, parse_server_name(arguments[0]))
+    facts = [
+        f"state: {found.state}",
+        f"rooms: {found.rooms}",
+        f"{'rooms to catch up' if found.is_behind else 'events that wait'}: {found.events}",
+        f"EDUs that wait: {found.edus}",
+        f"transaction under way since: {_time(found.in_flight_since or 0)}",
+    ]
+    if found.failing is not None:
+        facts += [
+            f"failures: {found.failing.failures} since {_time(found.failing.since)}",
+            f"last reason: {found.failing.reason}",
+            f"next try: {_time(found.failing.retry_at)}",
+        ]
+    return _block(facts)
+
+
+@command("retry-destination", "<server>")
+async def _retry_destination(ctx: Context, sender: UserId, arguments: Arguments) -> str:
+    """Try a server that fails again now, or all of them with --all in place of a name."""
+    if arguments[0] == "--all":
+        return f"{destinations.retry_all(ctx)} servers are tried again"
+    server = parse_server_name(arguments[0])
+    return f"{server} is tried again" if destinations.retry(ctx, server) else f"{server} does not fail"
 
 
 # --- helpers -------------------------------------------------------------------------------------------------------

@@ -229,8 +229,8 @@ def _undeclared(value: Any, schemas: list[Schema], path: str, kind: str, is_fede
     ]
     if not named and not patterns and not rest:
         return
-    if is_federation and kind == "content":
-        return  # An event's, which may hold anything.
+    if is_federation and (kind == "content" or not any((*named, *patterns, *rest))):
+        return  # An event of whatever version, or what an event holds.
     if {"type", "content", "sender"} <= set().union(*named):
         kind = "event"
     for key, child in value.items():

@@ -10,10 +10,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from conduit.protocol.pdu import Event, seal
+from conduit.protocol.pdu import Event, countersign, seal
 from conduit.protocol.room_versions import ROOM_VERSIONS, SUPPORTED
 from tests.support.client import Expect, segment
-from tests.support.federation import Peer
+from tests.support.federation import Incoming, Peer
 
 Json = dict[str, Any]
 FEDERATION = "/_matrix/federation"
@@ -80,6 +80,16 @@ class Visitor:
         target = self.target(membership, event, form=form, query=query)
         return await self.peer.put(self.server, target, event.pdu, expect)
 
+    def sign_invites(self) -> None:
+        """Let the peer take and countersign every invite that is sent to it."""
+
+        def sign(incoming: Incoming) -> Json:
+            body = incoming.json()
+            event = Event.from_pdu(body["event"], ROOM_VERSIONS[body["room_version"]])
+            return {"event": countersign(event, self.peer.name, self.peer.key).pdu}
+
+        self.peer.on("PUT", f"{FEDERATION}/v2/invite/.*", sign)
+
     async def join(self, room_id: str, user_id: str, *, query: str = "") -> Joined:
         """Join a room."""
         event = await self.signed("join", room_id, user_id)
@@ -94,7 +104,7 @@ class Visitor:
             auth = [event for event in auth if event.type != "m.room.create"]
         event = self.peer.event(
             version,
-            type="m.room.message",
+            kind="m.room.message",
             sender=sender,
             content={"msgtype": "m.text", "body": body},
             room_id=joined.event.room_id,

@@ -56,8 +56,10 @@ async def receive_invite(
     target = _target(ctx, event)
     _require_welcome(ctx, target, event)
     await _verify(ctx, origin, event)
-    stripped = await _stripped(ctx, version, room_id, room_state)
+    is_resident = bool(members.joined_local(ctx.db, room_id, ctx.server_name))
+    stripped = [] if is_resident else await _stripped(ctx, version, room_id, room_state)
     signed = countersign(event, ctx.server_name, ctx.signing_key)
+    # Asked anew: somebody may have joined meanwhile.
     if members.joined_local(ctx.db, room_id, ctx.server_name):
         outcome = await receive.process(ctx, origin, signed)
         if outcome.verdict not in (Verdict.ACCEPTED, Verdict.DUPLICATE):

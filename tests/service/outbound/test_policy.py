@@ -19,7 +19,13 @@ def test_everybody_is_without_lists() -> None:
 
 @pytest.mark.parametrize(
     ("server", "allowed"),
-    [("good.test", True), ("GOOD.test:8448", True), ("a.good.test", False), ("bad.good.net", False), ("x.good.net", True)],
+    [
+        ("good.test", True),
+        ("GOOD.test:8448", True),
+        ("a.good.test", False),
+        ("bad.good.net", False),
+        ("x.good.net", True),
+    ],
 )
 def test_lists_are_globs_over_hosts(server: str, allowed: bool) -> None:
     """Ports and case do not count, and what is denied is never allowed."""

@@ -653,7 +653,7 @@ onetimekey_order = Tree(
     key=row(TEXT, TEXT, TEXT, U64),
     value=STRING,
     ours=True,
-    doc="user, device, algorithm, count -> key id: one-time keys in the order of their upload",
+    doc="user, device, algorithm, count -> key ids with NUL between them: one-time keys in the order of their upload",
 )
 fallbackkey = Tree(
     "fallbackkey",

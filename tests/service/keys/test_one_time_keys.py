@@ -66,6 +66,19 @@ def test_keys_are_handed_out_once_and_in_order(db: Database) -> None:
     assert claim(db, device_id=PHONE2) == "a:9"
 
 
+def test_many_keys_keep_their_order_over_rows(db: Database) -> None:
+    """An upload shares rows of the order, and each claim shortens one; a key that is uploaded again after its claim comes last."""
+    names = [f"a:{number}" for number in range(230)]
+    upload(db, *names)
+    assert len(list(trees.onetimekey_order.keys(db))) == 3
+    assert [claim(db) for _ in range(105)] == names[:105]
+    assert counts(db)["a"] == 125
+    upload(db, "a:7", *names[105:])
+    assert counts(db)["a"] == 126
+    assert [claim(db) for _ in range(127)] == [*names[105:], "a:7", None]
+    assert list(trees.onetimekey_order.keys(db)) == []
+
+
 def test_same_key_again_keeps_its_place(db: Database) -> None:
     """A different one under its id is refused with the whole upload."""
     upload(db, "a:1", "a:2")

@@ -34,11 +34,12 @@ def _sessions(reading: Reading) -> Findings:
 
 def _keys(reading: Reading) -> Findings:
     ordered = set()
-    for (user_id, device_id, _, _), key_id in reading.rows(trees.onetimekey_order):
-        quoted = orjson.dumps(key_id).decode()
-        ordered.add((user_id, device_id, quoted))
-        if reading.get(trees.onetimekeyid_onetimekeys, (user_id, device_id, quoted)) is None:
-            yield finding(trees.onetimekey_order, (user_id, device_id, key_id), "the key is not there")
+    for (user_id, device_id, _, _), pack in reading.rows(trees.onetimekey_order):
+        for key_id in pack.split("\0"):
+            quoted = orjson.dumps(key_id).decode()
+            ordered.add((user_id, device_id, quoted))
+            if reading.get(trees.onetimekeyid_onetimekeys, (user_id, device_id, quoted)) is None:
+                yield finding(trees.onetimekey_order, (user_id, device_id, key_id), "the key is not there")
     for key in reading.keys(trees.onetimekeyid_onetimekeys):
         if key not in ordered:
             yield finding(trees.onetimekeyid_onetimekeys, key, "the key has no place in the order of upload")

@@ -25,7 +25,7 @@ def run(bulk: Bulk) -> None:
 def _order_one_time_keys(bulk: Bulk) -> None:
     every = (key for key, _ in bulk.rows(trees.onetimekeyid_onetimekeys))
     for device, keys in groupby(every, key=lambda key: key[:2]):
-        ordered = {key_id for _, key_id in trees.onetimekey_order.scan(bulk, device)}
+        ordered = {key_id for _, pack in trees.onetimekey_order.scan(bulk, device) for key_id in pack.split("\0")}
         for _, _, quoted in keys:
             try:
                 key_id = orjson.loads(quoted)

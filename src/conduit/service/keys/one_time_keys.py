@@ -18,9 +18,14 @@ from conduit.database.database import Batch
 from conduit.protocol.errors import InvalidParam
 from conduit.protocol.ids import DeviceId, UserId
 
+_USUAL = "signed_curve25519"
+_SEPARATOR = "\0"
+_ROW_IDS = 100
+"""How many keys of an upload share a row of the order: one row for all is cheap to write, and dear to shorten with each claim."""
+
 
 def _load_counts(source: CacheSource, device: tuple[UserId, DeviceId]) -> Mapping[str, int]:
-    counts = {"signed_curve25519": 0}
+    counts = {_USUAL: 0}
     for _, _, quoted in trees.onetimekeyid_onetimekeys.keys(source, device):
         algorithm = quoted[1:].partition(":")[0]
         counts[algorithm] = counts.get(algorithm, 0) + 1
@@ -53,20 +58,24 @@ def upload(batch: Batch, user_id: UserId, device_id: DeviceId, keys: Mapping[str
     """Add one-time keys. A key that is there already is passed over if it is the same, else `InvalidParam` is raised."""
     if not keys:
         return
-    count = batch.next_count()
-    for key_id, key in keys.items():
-        # Conduit writes the key id as a JSON string, with its quotes.
-        row = (user_id, device_id, orjson.dumps(key_id).decode())
-        present = trees.onetimekeyid_onetimekeys.get(batch, row)
-        if present is not None:
-            if present != key:
-                raise InvalidParam(f"A different one-time key {key_id} was uploaded before")
-            continue
-        trees.onetimekeyid_onetimekeys.put(batch, row, key)
-        algorithm = key_id.partition(":")[0]
-        trees.onetimekey_order.put(batch, (user_id, device_id, algorithm, count), key_id)
-        count = batch.next_count()
-    _touched(batch, user_id, device_id)
+    held = counts(batch, user_id, device_id)
+    # Conduit writes the key id as a JSON string, with its quotes.
+    rows = [(user_id, device_id, orjson.dumps(key_id).decode()) for key_id in keys]
+    has_some = any(held.values())
+    present = trees.onetimekeyid_onetimekeys.get_many(batch, rows) if has_some else [None] * len(rows)
+    new: dict[str, list[str]] = {}
+    for row, (key_id, key), known in zip(rows, keys.items(), present, strict=True):
+        if known is None:
+            trees.onetimekeyid_onetimekeys.put(batch, row, key)
+            new.setdefault(key_id.partition(":")[0], []).append(key_id)
+        elif known != key:
+            raise InvalidParam(f"A different one-time key {key_id} was uploaded before")
+    for algorithm, key_ids in new.items():
+        for first in range(0, len(key_ids), _ROW_IDS):
+            pack = _SEPARATOR.join(key_ids[first : first + _ROW_IDS])
+            trees.onetimekey_order.put(batch, (user_id, device_id, algorithm, batch.next_count()), pack)
+    added = {algorithm: held.get(algorithm, 0) + len(key_ids) for algorithm, key_ids in new.items()}
+    _touched(batch, user_id, device_id, {**held, **added})
 
 
 def upload_fallback(batch: Batch, user_id: UserId, device_id: DeviceId, keys: Mapping[str, Any]) -> None:
@@ -88,20 +97,28 @@ def upload_fallback(batch: Batch, user_id: UserId, device_id: DeviceId, keys: Ma
 
 def claim(batch: Batch, user_id: UserId, device_id: DeviceId, algorithm: str) -> dict[str, Any] | None:
     """Hand out one key of the device as `{"algorithm:id": key}`, or `None` if it has none of that algorithm."""
-    for order, key_id in trees.onetimekey_order.scan(batch, (user_id, device_id, algorithm)):
-        trees.onetimekey_order.delete(batch, order)
-        row = (user_id, device_id, orjson.dumps(key_id).decode())
-        key = trees.onetimekeyid_onetimekeys.get(batch, row)
+    for order, pack in trees.onetimekey_order.scan(batch, (user_id, device_id, algorithm)):
+        key, left = None, pack
+        while left and key is None:
+            key_id, _, left = left.partition(_SEPARATOR)
+            row = (user_id, device_id, orjson.dumps(key_id).decode())
+            key = trees.onetimekeyid_onetimekeys.get(batch, row)
+        if left:
+            trees.onetimekey_order.put(batch, order, left)
+        else:
+            trees.onetimekey_order.delete(batch, order)
         if key is not None:
             trees.onetimekeyid_onetimekeys.delete(batch, row)
-            _touched(batch, user_id, device_id)
+            held = counts(batch, user_id, device_id)
+            _touched(batch, user_id, device_id, _without_one(held, algorithm))
             return {key_id: key}
     # Keys that Conduit stored have no order.
     quoted = f'"{algorithm}:'
     unordered = next(trees.onetimekeyid_onetimekeys.scan(batch, (user_id, device_id), start=quoted), None)
     if unordered is not None and unordered[0][2].startswith(quoted):
+        held = counts(batch, user_id, device_id)
         trees.onetimekeyid_onetimekeys.delete(batch, unordered[0])
-        _touched(batch, user_id, device_id)
+        _touched(batch, user_id, device_id, _without_one(held, algorithm))
         return {orjson.loads(unordered[0][2]): unordered[1]}
     fallback = trees.fallbackkey.get(batch, (user_id, device_id, algorithm))
     if fallback is None:
@@ -121,7 +138,13 @@ def delete(batch: Batch, user_id: UserId, device_id: DeviceId) -> None:
     _unused.forget(batch, (user_id, device_id))
 
 
-def _touched(batch: Batch, user_id: UserId, device_id: DeviceId) -> None:
+def _without_one(held: Mapping[str, int], algorithm: str) -> dict[str, int]:
+    rest = {**held, algorithm: held.get(algorithm, 1) - 1}
+    return {name: number for name, number in rest.items() if number or name == _USUAL}
+
+
+def _touched(batch: Batch, user_id: UserId, device_id: DeviceId, held: Mapping[str, int]) -> None:
+    """Note that the device now has these keys, by algorithm."""
     trees.userid_lastonetimekeyupdate.put(batch, user_id, batch.next_count())
-    _counts.forget(batch, (user_id, device_id))
+    _counts.set(batch, (user_id, device_id), held)
     batch.wake(("user", user_id))

@@ -141,7 +141,7 @@ class Inbox:
         room.read_to = rows[-1][0]
         done: list[int] = []
         direct: list[Staged] = []
-        for count, staged in rows:
+        for count, staged in _prev_first(rows):
             if staged is None or judge.is_settled(ctx.db, staged.event.event_id):
                 done.append(count)
             elif (lane := room.lane_for(staged)) is not None:
@@ -252,6 +252,36 @@ class Inbox:
                 with ctx.db.batch() as batch:
                     staging.remove(batch, room.short, staged.at)
                 return
+
+
+Row = tuple[int, Staged | None]
+
+
+def _prev_first(rows: list[Row]) -> list[Row]:
+    """Return a run in an order in which each event comes after those of it that it follows; mostly it is in such an order already."""
+    places = {staged.event.event_id: number for number, (_, staged) in enumerate(rows) if staged is not None}
+
+    def behind(number: int) -> list[int]:
+        staged = rows[number][1]
+        return [] if staged is None else [places[prev] for prev in staged.event.prev_events if prev in places]
+
+    if all(prev < number for number in range(len(rows)) for prev in behind(number)):
+        return rows
+    ordered: list[Row] = []
+    is_done: dict[int, bool] = {}
+    for first in range(len(rows)):
+        stack = [first]
+        while stack:
+            number = stack[-1]
+            if number in is_done:
+                stack.pop()
+                if not is_done[number]:
+                    is_done[number] = True
+                    ordered.append(rows[number])
+                continue
+            is_done[number] = False
+            stack += [prev for prev in behind(number) if prev not in is_done]
+    return ordered
 
 
 def _is_own(staged: Staged) -> bool:

@@ -1,0 +1,179 @@
+"""Transactions of other servers: what is answered, and what comes of the events in them."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from conduit.protocol.room_versions import SUPPORTED
+from conduit.service.rooms import members, state, timeline
+from tests.support.client import segment
+from tests.support.federation import Network, network
+from tests.support.guest import Guest, worked_off
+
+
+@pytest.fixture
+async def net() -> AsyncIterator[Network]:
+    """One homeserver, to which peers come."""
+    async with network("one.test") as found:
+        yield found
+
+
+@pytest.mark.parametrize("version", SUPPORTED)
+async def test_events_of_every_room_version_are_shown_to_members(net: Network, version: str) -> None:
+    """A message and a change of state of another server's user reach clients in order."""
+    alice = await net["one.test"].register("alice")
+    room = await alice.create_room(preset="public_chat", room_version=version)
+    guest = await Guest.enter(net, room)
+    since = (await alice.sync())["next_batch"]
+    events = [
+        guest.message("one"),
+        guest.state_event("m.room.member", {"membership": "join", "displayname": "Eve"}, key=guest.user_id),
+        guest.message("two"),
+    ]
+    answer = await guest.send(*events)
+    assert list(answer.values()) == [{}, {}, {}]
+    joined = (await alice.sync(since=since))["rooms"]["join"][room]
+    shown = [event["content"].get("body") or event["content"]["displayname"] for event in joined["timeline"]["events"]]
+    assert shown == ["one", "Eve", "two"]
+    assert joined["unread_notifications"]["notification_count"] == 2
+    assert (await alice.state(room, "m.room.member", guest.user_id))["displayname"] == "Eve"
+
+
+async def test_events_in_the_wrong_order_are_put_right(net: Network) -> None:
+    """One that follows another of the same transaction waits for it."""
+    alice = await net["one.test"].register("alice")
+    room = await alice.create_room(preset="public_chat")
+    guest = await Guest.enter(net, room)
+    events = [guest.message(str(number)) for number in range(5)]
+    since = (await alice.sync())["next_batch"]
+    await guest.send(*events[::-1])
+    shown = (await alice.sync(since=since))["rooms"]["join"][room]["timeline"]["events"]
+    assert [event["event_id"] for event in shown] == [event.event_id for event in events]
+
+
+async def test_transaction_sent_again_is_answered_alike_and_has_no_effect(net: Network) -> None:
+    """The answer was lost, so the server asks once more."""
+    alice = await net["one.test"].register("alice")
+    room = await alice.create_room(preset="public_chat")
+    guest = await Guest.enter(net, room)
+    first, second = guest.message("one"), guest.message("two")
+    body = {"origin": "peer.test", "origin_server_ts": 1, "pdus": [first.pdu], "edus": []}
+    target = "/_matrix/federation/v1/send/same"
+    answer = await guest.peer.put("one.test", target, body)
+    again = await guest.peer.put("one.test", target, {**body, "pdus": [second.pdu]})
+    await worked_off(net["one.test"])
+    assert answer == again == {"pdus": {first.event_id: {}}}
+    assert timeline.position(net["one.test"].ctx.db, first.event_id) is not None
+    assert timeline.position(net["one.test"].ctx.db, second.event_id) is None
+
+
+async def test_transaction_with_too_much_or_of_wrong_shape_is_refused(net: Network) -> None:
+    """At most 50 PDUs and 100 EDUs, both arrays."""
+    peer = net.peer("peer.test")
+    cases: list[tuple[dict[str, Any], str]] = [
+        ({"pdus": [{}] * 51}, "M_TOO_LARGE"),
+        ({"edus": [{}] * 101}, "M_TOO_LARGE"),
+        ({"pdus": {}}, "M_BAD_JSON"),
+    ]
+    for number, (change, code) in enumerate(cases):
+        body = {"origin": "peer.test", "origin_server_ts": 1, "pdus": [], "edus": [], **change}
+        await peer.put("one.test", f"/_matrix/federation/v1/send/{number}", body, code)
+
+
+async def test_events_that_are_none_are_passed_over(net: Network) -> None:
+    """What is no event at all changes nothing, and the rest of the transaction counts."""
+    alice = await net["one.test"].register("alice")
+    room = await alice.create_room(preset="public_chat")
+    guest = await Guest.enter(net, room)
+    good = guest.message("good")
+    bad = [1, "x", None, [], {}, {"room_id": room}, {"room_id": 5, "event_id": "$x:y"}, {**good.pdu, "depth": -1}]
+    answer = await guest.send(*bad, good)  # type: ignore[arg-type]
+    assert answer[good.event_id] == {}
+    assert timeline.position(net["one.test"].ctx.db, good.event_id) is not None
+
+
+async def test_events_for_unknown_rooms_are_answered_with_an_error(net: Network) -> None:
+    """Of a room that nobody here is in, nothing is taken."""
+    alice = await net["one.test"].register("alice")
+    room = await alice.create_room(preset="public_chat")
+    guest = await Guest.enter(net, room)
+    event = guest.message("hello")
+    await alice.leave(room)
+    answer = await guest.send(event)
+    assert "error" in answer[event.event_id]
+    foreign = guest.peer.event("10", "m.room.message", sender=guest.user_id, content={}, room_id="!un:known", prev=[])
+    answer = await guest.send(foreign)
+    assert "error" in answer[foreign.event_id]
+
+
+async def test_events_of_servers_that_the_room_denies_are_answered_with_an_error(net: Network) -> None:
+    """The access control list holds for each event by itself."""
+    alice = await net["one.test"].register("alice")
+    closed = await alice.create_room(preset="public_chat")
+    opened = await alice.create_room(preset="public_chat")
+    inside, outside = await Guest.enter(net, opened), await Guest.enter(net, closed)
+    await alice.put(f"/rooms/{segment(closed)}/state/m.room.server_acl/", {"allow": ["*"], "deny": ["PEER.*"]})
+    good, bad = inside.message("in"), outside.message("out")
+    answer = await inside.send(bad, good)
+    assert answer[good.event_id] == {}
+    assert "error" in answer[bad.event_id]
+    assert timeline.position(net["one.test"].ctx.db, bad.event_id) is None
+
+
+async def test_wrongly_signed_events_are_dropped(net: Network) -> None:
+    """Signed with another key, not at all, or by another server than the sender's."""
+    alice = await net["one.test"].register("alice")
+    room = await alice.create_room(preset="public_chat")
+    guest = await Guest.enter(net, room)
+    mallory = net.peer("mallory.test")
+    forged = guest.message("forged", key=mallory.key, keep=False)
+    unsigned = guest.message("unsigned", keep=False)
+    spoofed = guest.message("spoofed", sender=alice.user_id, keep=False)
+    await guest.send(forged, {**unsigned.pdu, "signatures": {}}, spoofed)
+    good = guest.message("good")
+    await guest.send(good)
+    db = net["one.test"].ctx.db
+    for event in (forged, unsigned, spoofed):
+        assert timeline.meta(db, event.event_id) is None
+    assert timeline.position(db, good.event_id) is not None
+
+
+async def test_event_with_a_wrong_content_hash_is_taken_redacted(net: Network) -> None:
+    """Somebody on the way has changed the content: what its signature does not cover is not shown."""
+    alice = await net["one.test"].register("alice")
+    room = await alice.create_room(preset="public_chat")
+    guest = await Guest.enter(net, room)
+    event = guest.message("true words")
+    await guest.send({**event.pdu, "content": {"msgtype": "m.text", "body": "false words"}})
+    shown = await alice.get(f"/rooms/{segment(room)}/event/{segment(event.event_id)}")
+    assert shown["content"] == {}
+
+
+async def test_leave_of_a_remote_user_is_counted_and_their_typing_ends(net: Network) -> None:
+    """Memberships, counts, servers in the room, and the notice that somebody types follow the event."""
+    alice = await net["one.test"].register("alice")
+    room = await alice.create_room(preset="public_chat")
+    guest = await Guest.enter(net, room)
+    ctx = net["one.test"].ctx
+    ctx.typing.start(guest.join.room_id, guest.join.sender, 30_000)
+    await guest.send(guest.state_event("m.room.member", {"membership": "leave"}, key=guest.user_id))
+    assert members.joined(ctx.db, guest.room_id) == {alice.user_id}
+    assert members.servers(ctx.db, guest.room_id) == ["one.test"]
+    assert ctx.typing.users(guest.room_id) == []
+
+
+async def test_invite_of_a_local_user_in_a_room_that_others_here_are_in_is_shown(net: Network) -> None:
+    """It comes as an event of the room, and makes an invite with stripped state."""
+    alice = await net["one.test"].register("alice")
+    bob = await net["one.test"].register("bob")
+    levels = {"invite": 0}
+    room = await alice.create_room(preset="public_chat", name="Club", power_level_content_override=levels)
+    guest = await Guest.enter(net, room)
+    await guest.send(guest.state_event("m.room.member", {"membership": "invite"}, key=bob.user_id))
+    invite = (await bob.sync())["rooms"]["invite"][room]["invite_state"]["events"]
+    assert {"m.room.name", "m.room.member"} <= {event["type"] for event in invite}
+    await bob.join(room)
+    assert state.current(net["one.test"].ctx.db, guest.room_id, "m.room.member", bob.user_id) is not None

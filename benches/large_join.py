@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import gc
 import json
 import os
 import subprocess
@@ -212,8 +213,12 @@ class PlainWire:
         )
         head = await reader.readuntil(b"\r\n\r\n")
         length = int(head.lower().partition(b"content-length:")[2].split(b"\r\n")[0])
-        answer = await reader.readexactly(length)
+        parts = []
+        while length:
+            parts.append(await reader.read(min(length, 1 << 20)))
+            length -= len(parts[-1])
         writer.close()
+        answer = b"".join(parts)
         return WireAnswer(int(head[9:12]), {}, answer)
 
     @asynccontextmanager
@@ -257,6 +262,10 @@ async def serve(options: argparse.Namespace) -> None:
             stalls.append((time.perf_counter() - before - STALL_STEP, time.perf_counter()))
 
     watching = asyncio.ensure_future(watch())
+    # As `conduit.server` does when it has started.
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 50)
     _tell("ready")
     loop = asyncio.get_running_loop()
     while line := await loop.run_in_executor(None, sys.stdin.readline):
@@ -360,6 +369,7 @@ async def _join(url: str, server: subprocess.Popen[str]) -> dict[str, Any]:
     count = await asyncio.to_thread(_say, server, "whole")
     complete = time.perf_counter() - began
     stall = _say(server, "stalls")
+    peak = _peak_mb(server.pid)
     listed = await alice.get(f"/_matrix/client/v3/rooms/{ROOM}/joined_members")
     assert len(listed["joined"]) == count
     return {
@@ -370,7 +380,7 @@ async def _join(url: str, server: subprocess.Popen[str]) -> dict[str, Any]:
         "cpu_s": round(sum(psutil.Process(server.pid).cpu_times()[:2]) - cpu, 2),
         "memory_before_mb": round(memory),
         "memory_usable_mb": round(usable_memory),
-        "memory_peak_mb": round(_peak_mb(server.pid)),
+        "memory_peak_mb": round(peak),
         "longest_stall_ms": round(stall["stall"] * 1000, 1),
         "stalls_above_20_ms": stall["above"],
     }

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from conduit.protocol import json_pieces
 from conduit.protocol.errors import MatrixError
 from conduit.protocol.json_pieces import pieces
 
@@ -62,6 +63,18 @@ def test_pieces_of_malformed_json_are_refused(body: bytes) -> None:
     """Whatever is wrong, and however deep, an error of the protocol says so."""
     with pytest.raises(MatrixError):
         list(pieces(body, {"state"}))
+
+
+def test_pieces_may_be_larger_than_what_is_looked_at_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wherever the window ends, values come out whole."""
+    monkeypatch.setattr(json_pieces, "_WINDOW", 7)
+    monkeypatch.setattr(json_pieces, "_MARGIN", 2)
+    whole = {"n": 1234567890123, "state": [12345678901, "ü" * 30, {"a": [True, None]}, -7], "other": "x" * 50}
+    for body in (orjson.dumps(whole), orjson.dumps(whole, option=orjson.OPT_INDENT_2)):
+        assert together(body, {"state"}) == whole
+    for end in range(len(body) - 1):
+        with pytest.raises(MatrixError):
+            together(body[:end], {"state"})
 
 
 def test_pieces_of_an_empty_object_are_none() -> None:

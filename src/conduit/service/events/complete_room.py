@@ -15,9 +15,11 @@ from urllib.parse import urlencode
 import structlog
 
 from conduit.database import trees
+from conduit.database.database import Batch
 from conduit.database.layouts import REJECTED
 from conduit.protocol.errors import MatrixError
 from conduit.protocol.ids import EventId, RoomId, ServerName, is_event_id
+from conduit.protocol.json_pieces import pieces
 from conduit.protocol.room_versions import RoomVersion
 from conduit.service.context import Context
 from conduit.service.events import foreign_state, import_room, restate
@@ -99,12 +101,16 @@ async def _ids(
         seconds=_SECONDS,
         max_bytes=_MAX_IDS,
     )
-    return _event_ids(server, answer.get("pdu_ids")), _event_ids(server, answer.get("auth_chain_ids"))
+    return await _event_ids(server, answer.get("pdu_ids")), await _event_ids(server, answer.get("auth_chain_ids"))
 
 
-def _event_ids(server: ServerName, listed: Any) -> list[EventId]:
-    if not isinstance(listed, list) or not all(is_event_id(event_id) for event_id in listed):
+async def _event_ids(server: ServerName, listed: Any) -> list[EventId]:
+    if not isinstance(listed, list):
         raise Unreachable(server, "its answer holds no event ids")
+    for start in range(0, len(listed), _STEP):
+        if not all(is_event_id(event_id) for event_id in listed[start : start + _STEP]):
+            raise Unreachable(server, "its answer holds no event ids")
+        await asyncio.sleep(0)
     return list(dict.fromkeys(listed))
 
 
@@ -135,10 +141,13 @@ async def _fetch(
     federation = ctx.outbound.federation
     if len(missing) > FEW:
         target = federation.path("/_matrix/federation/v1/state", room_id) + "?" + urlencode({"event_id": at})
-        body = (
-            await federation.exchange("GET", server, target, seconds=_SECONDS, max_bytes=foreign_state.MAX_BYTES)
-        ).body
-        return await foreign_state.read(ctx, version, room_id, body, _ARRAYS, only=frozenset(missing))
+        parts = pieces(
+            (
+                await federation.exchange("GET", server, target, seconds=_SECONDS, max_bytes=foreign_state.MAX_BYTES)
+            ).body,
+            _ARRAYS,
+        )
+        return await foreign_state.read(ctx, version, room_id, parts, _ARRAYS, only=frozenset(missing))
     answer = Answer(version, room_id)
     slots = asyncio.Semaphore(_AT_A_TIME)
 
@@ -174,13 +183,20 @@ async def _whole(
             for event_id, short in shorts.items():
                 if short in by_event:
                     continue
-                event = answer.accepted(event_id)
-                if event is None:
-                    meta = trees.shorteventid_meta.get(batch, short)
-                    if meta is None or meta.status == REJECTED:
-                        continue
-                    event = timeline.event(batch, event_id)
-                if event is not None and event.room_id == room_id and event.state_key is not None:
-                    whole.setdefault(short_ids.ensure_statekey(batch, event.type, event.state_key), short)
+                pair = _state_key(batch, room_id, event_id, answer)
+                if pair is not None:
+                    whole.setdefault(short_ids.ensure_statekey(batch, *pair), short)
         await asyncio.sleep(0)
     return whole
+
+
+def _state_key(batch: Batch, room_id: RoomId, event_id: EventId, answer: Answer) -> tuple[str, str] | None:
+    """Return type and state key of a state event of the room that was not rejected."""
+    found = answer.found(event_id)
+    if found is not None:
+        return None if found.state_key is None else (found.type, found.state_key)
+    facts = timeline.meta(batch, event_id)
+    event = None if facts is None or facts.status == REJECTED else timeline.event(batch, event_id)
+    if event is None or event.room_id != room_id or event.state_key is None:
+        return None
+    return event.type, event.state_key

@@ -18,6 +18,7 @@ import structlog
 from conduit.database.layouts import REJECTED
 from conduit.protocol.errors import BadJson, MatrixError
 from conduit.protocol.ids import EventId, RoomId, ServerName, is_event_id
+from conduit.protocol.json_pieces import pieces
 from conduit.protocol.pdu import Event
 from conduit.service.context import Context
 from conduit.service.events import foreign_state, import_room, incoming
@@ -166,7 +167,7 @@ async def auth_events(
 
 
 def _still_missing(ctx: Context, answer: Answer, wanted: Iterable[EventId]) -> list[EventId]:
-    cited = {auth for found in answer.events.values() for auth in found.event.auth_events}
+    cited = {auth for found in answer.events.values() for auth in found.auth_events}
     both = dict.fromkeys((*wanted, *sorted(cited)))
     return [one for one in both if one not in answer.events and timeline.meta(ctx.db, one) is None]
 
@@ -264,10 +265,13 @@ async def _fetch_state(
             raise BadJson("too much has been asked for already")
         federation = ctx.outbound.federation
         target = federation.path(_PREFIX + "state", event.room_id) + "?" + urlencode({"event_id": at})
-        body = (
-            await federation.exchange("GET", server, target, seconds=_LONG_SECONDS, max_bytes=_MAX_STATE_BYTES)
-        ).body
-        return await foreign_state.read(ctx, event.version, event.room_id, body, _STATE_ARRAYS, only=frozenset(missing))
+        parts = pieces(
+            (await federation.exchange("GET", server, target, seconds=_LONG_SECONDS, max_bytes=_MAX_STATE_BYTES)).body,
+            _STATE_ARRAYS,
+        )
+        return await foreign_state.read(
+            ctx, event.version, event.room_id, parts, _STATE_ARRAYS, only=frozenset(missing)
+        )
     await _one_by_one(ctx, server, answer, missing, budget)
     return answer
 

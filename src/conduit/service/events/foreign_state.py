@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Container, Iterable, Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 import structlog
 
@@ -18,7 +18,6 @@ from conduit.database.cache import CacheSource
 from conduit.protocol import event_auth, hashes
 from conduit.protocol.errors import Forbidden, MatrixError, NotFound
 from conduit.protocol.ids import EventId, RoomId
-from conduit.protocol.json_pieces import pieces
 from conduit.protocol.pdu import Event
 from conduit.protocol.room_versions import RoomVersion
 from conduit.service.context import Context
@@ -32,14 +31,24 @@ CHECK_STEP = 100
 AUTH_STEP = 200
 MAX_BYTES = 128 << 20
 """How large an answer with the state of a room may be."""
-_DROPPED = ("hashes", "signatures")
+_DECODED = 1000
+"""How many events of an answer are kept decoded."""
 
 
-class Found(NamedTuple):
-    """A checked event: what the rules need of it, and its whole as it is stored."""
+class Found:
+    """A checked event, as the bytes that are stored; it is decoded when the rules ask for it. What leads to others is at hand."""
 
-    event: Event
-    data: bytes
+    __slots__ = ("auth_events", "data", "depth", "membership", "state_key", "type")
+
+    def __init__(self, event: Event, data: bytes, names: dict[str, str]) -> None:
+        """Keep what is needed of an event. Texts that many events share are taken from `names`, so that each is kept once."""
+        # A copy: what the encoder returns may hold four kilobytes whatever its length.
+        self.data = bytes(memoryview(data))
+        self.type = names.setdefault(event.type, event.type)
+        self.state_key = event.state_key
+        self.auth_events = tuple([EventId(names.setdefault(auth, auth)) for auth in event.auth_events])
+        self.depth = event.depth
+        self.membership = event.membership if event.type == "m.room.member" else None
 
 
 class Answer:
@@ -55,23 +64,45 @@ class Answer:
         """Events that the auth rules refuse, and why."""
         self.refused = 0
         """How many events were no good in themselves, and dropped."""
+        self._names: dict[str, str] = {}
+        self._decoded: dict[EventId, Event] = {}
+
+    def put(self, name: str, event: Event) -> None:
+        """Add a checked event to the list `name`."""
+        event_id = EventId(self._names.setdefault(event.event_id, event.event_id))
+        self.lists[name].append(event_id)
+        if event_id not in self.events:
+            self.events[event_id] = Found(event, event.stored(), self._names)
+
+    def event(self, event_id: EventId) -> Event:
+        """Return an event of this answer, rejected or not."""
+        event = self._decoded.pop(event_id, None)
+        if event is None:
+            event = Event.from_stored(self.events[event_id].data, self.version)
+            if len(self._decoded) >= _DECODED:
+                del self._decoded[next(iter(self._decoded))]
+        self._decoded[event_id] = event  # what was used last goes last
+        return event
+
+    def found(self, event_id: EventId) -> Found | None:
+        """Return what is at hand of an event of this answer that has not been rejected."""
+        return None if event_id in self.rejected else self.events.get(event_id)
 
     def accepted(self, event_id: EventId) -> Event | None:
-        """Return an event of this answer that has not been rejected, without hashes and signatures."""
-        found = self.events.get(event_id)
-        return None if found is None or event_id in self.rejected else found.event
+        """Return an event of this answer that has not been rejected."""
+        return None if self.found(event_id) is None else self.event(event_id)
 
 
 async def read(
     ctx: Context,
     version: RoomVersion,
     room_id: RoomId,
-    body: bytes,
+    parts: Iterable[tuple[str, Any]],
     arrays: frozenset[str],
     *,
     only: Container[EventId] | None = None,
 ) -> Answer:
-    """Return the events under the keys `arrays` of a JSON object, each checked for itself; bad ones are dropped.
+    """Return the events under the keys `arrays` of a JSON object (`json_pieces.pieces`), each checked for itself; bad ones are dropped.
 
     With `only`, events with other ids are passed over unchecked: they are known. Raises `NotJson` or `BadJson` for what is no such object.
     """
@@ -79,8 +110,6 @@ async def read(
     answer.lists = {name: [] for name in arrays}
     waiting: list[tuple[str, Any]] = []
     looked_at = 0
-    parts = pieces(body, arrays)
-    del body
     for key, value in parts:
         if key not in arrays:
             answer.others[key] = value
@@ -113,9 +142,7 @@ async def _check(ctx: Context, answer: Answer, waiting: list[tuple[str, Any]]) -
             answer.refused += 1
             log.debug("event_dropped", room_id=answer.room_id, reason=event)
             continue
-        answer.lists[name].append(event.event_id)
-        if event.event_id not in answer.events:
-            answer.events[event.event_id] = Found(_slim(event), event.stored())
+        answer.put(name, event)
 
 
 def _id_of(pdu: Any, version: RoomVersion) -> EventId | None:
@@ -126,18 +153,13 @@ def _id_of(pdu: Any, version: RoomVersion) -> EventId | None:
         return None
 
 
-def _slim(event: Event) -> Event:
-    pdu = {name: value for name, value in event.pdu.items() if name not in _DROPPED}
-    return Event(event.event_id, pdu, event.version)
-
-
 async def judge(source: CacheSource, answer: Answer, create: Event) -> None:
     """Fill `answer.rejected`: each event against the auth events that it cites, in the order in which they lead to each other.
 
     What cites an event that is neither in the answer nor accepted here cannot be authorised, and is rejected. `create` is the room's.
     """
     for done, event_id in enumerate(_auth_first(answer), 1):
-        reason = _fault(source, answer, answer.events[event_id].event, create)
+        reason = _fault(source, answer, answer.event(event_id), create)
         if reason is not None:
             answer.rejected[event_id] = reason
             log.info("event_rejected", room_id=answer.room_id, event_id=event_id, reason=reason)
@@ -196,24 +218,23 @@ def _auth_first(answer: Answer) -> Iterator[EventId]:
                     yield event_id
                 continue
             state[event_id] = False
-            stack += [auth for auth in events[event_id].event.auth_events if auth in events and auth not in state]
+            stack += [auth for auth in events[event_id].auth_events if auth in events and auth not in state]
 
 
 def create_of(answer: Answer, name: str) -> Event | None:
     """Return the create event of the room in the answer's list `name`; `None` if there is none, or more than one."""
-    listed = (answer.events[event_id].event for event_id in answer.lists[name])
-    found = {event.event_id: event for event in listed if event.type == "m.room.create" and event.state_key == ""}
-    create = next(iter(found.values())) if len(found) == 1 else None
-    return create if create is not None and create.room_id == answer.room_id else None
+    found = {event_id for event_id in answer.lists[name] if answer.events[event_id].type == "m.room.create"}
+    create = answer.event(found.pop()) if len(found) == 1 else None
+    return create if create is not None and create.room_id == answer.room_id and create.state_key == "" else None
 
 
 async def as_state(answer: Answer, name: str) -> dict[tuple[str, str], EventId]:
     """Return the accepted state events that the answer lists under `name`, by type and state key; the first of two alike counts."""
     state: dict[tuple[str, str], EventId] = {}
     for done, event_id in enumerate(answer.lists[name]):
-        event = answer.accepted(event_id)
-        if event is not None and event.state_key is not None:
-            state.setdefault((event.type, event.state_key), event_id)
+        found = answer.found(event_id)
+        if found is not None and found.state_key is not None:
+            state.setdefault((found.type, found.state_key), event_id)
         if done % 5000 == 4999:
             await asyncio.sleep(0)
     return state

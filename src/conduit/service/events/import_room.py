@@ -41,18 +41,16 @@ class Change(NamedTuple):
 
 
 async def stage_events(ctx: Context, answer: Answer) -> None:
-    """Store the events of an answer as outliers, rejected ones as such; what is known already stays. The bytes are let go."""
+    """Store the events of an answer as outliers, rejected ones as such; what is known already stays."""
     waiting = list(answer.events)
     for start in range(0, len(waiting), STEP):
         with ctx.db.batch() as batch:
             room = short_ids.ensure_room(batch, answer.room_id)
             step = waiting[start : start + STEP]
-            cited = [auth for event_id in step for auth in answer.events[event_id].event.auth_events]
+            cited = [auth for event_id in step for auth in answer.events[event_id].auth_events]
             short_ids.short_events(batch, list(dict.fromkeys(step + cited)))  # reads them in one go
             for event_id in step:
                 _stage(batch, answer, event_id, room)
-        for event_id in step:
-            answer.events[event_id] = answer.events[event_id]._replace(data=b"")
         await asyncio.sleep(0)
 
 
@@ -66,8 +64,8 @@ def _stage(batch: Batch, answer: Answer, event_id: EventId, room: int) -> None:
         before = trees.shorteventid_meta.get(batch, short)
         if before is not None and (before.status != REJECTED or status == REJECTED):
             return
-    auth = tuple([short_ids.ensure_event(batch, cited) for cited in found.event.auth_events])
-    timeline.keep_outlier(batch, event_id, found.data, short, EventMeta(status, room, found.event.depth, auth))
+    auth = tuple([short_ids.ensure_event(batch, cited) for cited in found.auth_events])
+    timeline.keep_outlier(batch, event_id, found.data, short, EventMeta(status, room, found.depth, auth))
 
 
 async def stage_state(ctx: Context, entries: StateMap) -> tuple[int, dict[int, int]]:
@@ -131,15 +129,15 @@ async def changes_to(ctx: Context, room_id: RoomId, wanted: Mapping[int, int], a
 def _described(ctx: Context, step: list[tuple[int, int]], answer: Answer | None) -> Iterable[Change]:
     pairs = short_ids.statekeys_of(ctx.db, [key for key, _ in step])
     ids = iter(short_ids.events_of(ctx.db, [event for _, event in step if event]))
-    for (event_type, state_key), (key, event) in zip(pairs, step, strict=True):
-        event_id = next(ids) if event else None
+    for (event_type, state_key), (key, short) in zip(pairs, step, strict=True):
+        event_id = next(ids) if short else None
         membership = None
         if event_type == "m.room.member":
-            found = None
-            if event_id is not None:
-                found = (answer and answer.accepted(event_id)) or timeline.event(ctx.db, event_id)
-            membership = "leave" if found is None else found.membership or "leave"
-        yield Change(event_type, state_key, key, event, event_id, membership)
+            known = answer.found(event_id) if answer is not None and event_id is not None else None
+            event = None if known is not None or event_id is None else timeline.event(ctx.db, event_id)
+            said = known.membership if known is not None else None if event is None else event.membership
+            membership = said or "leave"
+        yield Change(event_type, state_key, key, short, event_id, membership)
 
 
 async def settle(ctx: Context, room_id: RoomId, changes: list[Change]) -> list[Change]:

@@ -9,7 +9,7 @@ Source: server-server API, "Joining Rooms", "Restricted rooms"; client-server AP
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 import structlog
@@ -18,6 +18,7 @@ from conduit.database.database import Batch
 from conduit.protocol import event_auth
 from conduit.protocol.errors import Forbidden, MatrixError
 from conduit.protocol.ids import RoomId, ServerName, UserId, is_server_name
+from conduit.protocol.json_pieces import pieces
 from conduit.protocol.pdu import Event
 from conduit.protocol.room_versions import version_of_create
 from conduit.protocol.signing import with_signature
@@ -39,6 +40,7 @@ MAX_ROOM_SERVERS = 20_000
 _ARRAYS = frozenset({"state", "auth_chain"})
 _V1_ANSWER = re.compile(rb"\s*\[\s*200\s*,\s*(\{.*\})\s*\]\s*", re.DOTALL)
 
+Parts = Iterator[tuple[str, Any]]
 Settle = Callable[[Batch, Event], None]
 
 
@@ -112,7 +114,7 @@ async def _shake_hands(
         intents.begin(batch, Intent(room_id, user_id, "join", server, event))
     await ctx.db.durable()
     try:
-        body = await send(ctx, server, event)
+        parts = await send(ctx, server, event)
     except Refused:
         with ctx.db.batch() as batch:
             intents.end(batch, room_id, user_id)
@@ -121,7 +123,7 @@ async def _shake_hands(
         await take_back(ctx, room_id, user_id)  # it may have arrived all the same
         raise
     try:
-        return await _read(ctx, server, event, body)
+        return await _read(ctx, server, event, parts)
     except RemoteError:
         await take_back(ctx, room_id, user_id)
         raise
@@ -129,16 +131,16 @@ async def _shake_hands(
 
 async def resume(ctx: Context, intent: Intent) -> None:
     """Send a join once more, whose answer was lost with the process, and show the room. Raises a `RemoteError`. Held: the room's `entry` lock."""
-    body = await send(ctx, intent.server, intent.event)
-    joined = await _read(ctx, intent.server, intent.event, body)
+    parts = await send(ctx, intent.server, intent.event)
+    joined = await _read(ctx, intent.server, intent.event, parts)
     if members.joined_local(ctx.db, intent.room_id, ctx.server_name):
         await _receive(ctx, intent.server, joined.event)
     else:
         await _take_over(ctx, joined, lambda batch, event: None)
 
 
-async def send(ctx: Context, server: ServerName, event: Event) -> bytes:
-    """Send our join to `server` and return its answer, a JSON object; raises a `RemoteError`."""
+async def send(ctx: Context, server: ServerName, event: Event) -> Parts:
+    """Send our join to `server` and return its answer piece by piece; raises a `RemoteError`."""
     federation = ctx.outbound.federation
     for version in ("v2", "v1"):
         target = federation.path(f"/_matrix/federation/{version}/send_join", event.room_id, event.event_id)
@@ -159,19 +161,18 @@ async def send(ctx: Context, server: ServerName, event: Event) -> bytes:
                 continue
             raise
         if version == "v2":
-            return answer.body
+            return pieces(answer.body, _ARRAYS)
         match = _V1_ANSWER.fullmatch(answer.body)
         if match is None:
             raise Unreachable(server, "its answer is not understood")
-        return match[1]
+        return pieces(match[1], _ARRAYS)
     raise Unreachable(server, "it knows no send_join")
 
 
-async def _read(ctx: Context, server: ServerName, event: Event, body: bytes) -> Joined:
+async def _read(ctx: Context, server: ServerName, event: Event, parts: Parts) -> Joined:
     """Return the checked answer with the rules applied to each event, and our join as the other server has signed it."""
     try:
-        answer = await foreign_state.read(ctx, event.version, event.room_id, body, _ARRAYS)
-        del body
+        answer = await foreign_state.read(ctx, event.version, event.room_id, parts, _ARRAYS)
         create = foreign_state.create_of(answer, "state")
         if create is None or version_of_create(create.content) is not event.version:
             raise Unreachable(server, "its answer holds no create event of the room")

@@ -355,3 +355,40 @@ async def test_invite_after_a_leave_is_shown_again(net: Network) -> None:
     await peer.put("one.test", target_of(again), body_of(room, again))
     assert members.membership(server.ctx.db, room.id, alice.user_id) == "invite"
     assert room.id in await invited(alice)
+
+
+async def test_invite_that_is_taken_back_vanishes(net: Network) -> None:
+    """The inviting server kicks the invited user, from a room of which nothing is known here: the invite is gone, and the room is left."""
+    server = net["one.test"]
+    alice = await server.register("alice")
+    peer = net.peer("peer.test")
+    room = ForeignRoom(peer, EVE)
+    event = invite_to(room, alice.user_id)
+    await peer.put("one.test", target_of(event), body_of(room, event))
+    since = (await alice.sync())["next_batch"]
+    await peer.send("one.test", [room.build("m.room.member", {"membership": "leave"}, key=alice.user_id)])
+    assert members.membership(server.ctx.db, room.id, alice.user_id) == "leave"
+    assert await invited(alice) == {}
+    assert room.id in (await alice.sync(since))["rooms"]["leave"]
+
+
+async def test_invite_is_not_taken_back_by_others(net: Network) -> None:
+    """Neither by a server that has nothing to do with it, nor by an unsigned or forged leave, nor by something else than a leave."""
+    server = net["one.test"]
+    alice = await server.register("alice")
+    peer, mallory = net.peer("peer.test"), net.peer("mallory.test")
+    room = ForeignRoom(peer, EVE)
+    event = invite_to(room, alice.user_id)
+    await peer.put("one.test", target_of(event), body_of(room, event))
+    leave = {"membership": "leave"}
+    own = mallory.event(
+        "10", "m.room.member", sender="@m:mallory.test", content=leave, room_id=room.id, state_key=alice.user_id
+    )
+    forged = mallory.event("10", "m.room.member", sender=EVE, content=leave, room_id=room.id, state_key=alice.user_id)
+    await mallory.send("one.test", [own, forged])
+    kick = room.build("m.room.member", leave, key=alice.user_id)
+    await mallory.send("one.test", [kick])
+    await peer.send("one.test", [forged, {**kick.pdu, "signatures": {}}, {**kick.pdu, "depth": "x"}])
+    await peer.send("one.test", [room.build("m.room.member", {"membership": "join"}, key=alice.user_id)])
+    assert members.membership(server.ctx.db, room.id, alice.user_id) == "invite"
+    assert room.id in await invited(alice)

@@ -10,7 +10,7 @@ from typing import Any
 
 from conduit.protocol.errors import InvalidParam
 from conduit.protocol.ids import ServerName
-from conduit.service.actions import receive_edus
+from conduit.service.actions import receive_edus, receive_invite
 from conduit.service.context import Context
 from conduit.service.events import staging
 
@@ -29,6 +29,9 @@ async def receive(
     answer = staging.answered(ctx.db, origin, txn_id)
     if answer is not None:
         return answer
+    for pdu in pdus:
+        # Of a room that this server is not in, one thing is of interest: that an invite to it has come to nothing.
+        await receive_invite.rescind(ctx, origin, pdu)
     with ctx.db.batch() as batch:
         answer = staging.take_in(ctx, batch, origin, pdus)
         if not edus:

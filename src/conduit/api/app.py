@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import secrets
+from collections import Counter
 from collections.abc import Callable, Iterable
 
 import structlog
@@ -22,7 +23,7 @@ from conduit.api.remote import Proxies
 from conduit.api.request import Request
 from conduit.api.web import Answer, Auth, Reply, Route
 from conduit.api.x_matrix import Claim
-from conduit.protocol.errors import MatrixError, Unknown, Unrecognized
+from conduit.protocol.errors import BadRequest, LimitExceeded, MatrixError, Unknown, Unrecognized
 from conduit.service.context import Context
 
 log = structlog.get_logger(__name__)
@@ -33,6 +34,9 @@ MAX_BODY = 8 * 1024 * 1024
 """The largest JSON body taken: key backups send some thousand keys at once."""
 MAX_SERVER_BODY = 12 * 1024 * 1024
 """The largest body taken from another server: a transaction has 50 events of up to 64 KiB, and 100 EDUs."""
+MAX_CLAIMED = 32
+"""Bodies of servers, not verified yet, that are read from one address at a time."""
+CLAIMED_SECONDS = 120
 _READS = frozenset({"GET", "HEAD"})
 
 
@@ -54,6 +58,7 @@ class App:
         self.stopping = False
         self._proxies = Proxies(ctx.config.trusted_proxies)
         self._polls: set[asyncio.Task[None]] = set()
+        self._reading: Counter[str] = Counter()
         run = secrets.token_hex(3)
         self._ids = (f"{run}-{number}" for number in itertools.count(1))
 
@@ -135,14 +140,33 @@ class App:
             charge=charge,
         )
         if claims is not None:
-            await self._take_body(http, request, route, MAX_SERVER_BODY)
-            auth.verify_server(ctx, claims, f"{path}?{raw_query}" if "?" in http.raw_path else path, request)
+            await self._take_claimed_body(http, request, route)
+            await auth.verify_server(ctx, claims, f"{path}?{raw_query}" if "?" in http.raw_path else path, request)
             charge(Limit.FEDERATION)
         if route.limit is not Limit.NONE and (requester is None or requester.appservice_id is None):
             charge(route.limit)
         if claims is None:
             await self._take_body(http, request, route, MAX_BODY if requester is not None else MAX_ANONYMOUS_BODY)
         return await self._run(http, endpoint, request)
+
+    async def _take_claimed_body(self, http: web.BaseRequest, request: Request, route: Route) -> None:
+        """Read the body of a request that says to come from a server; only with the body can its signature be checked.
+
+        Until then it is a stranger's: each address may have few of them under way, and not for long.
+        """
+        reading, key = self._reading, address_key(request.remote)
+        if reading[key] >= MAX_CLAIMED:
+            raise LimitExceeded(retry_after_ms=1000)
+        reading[key] += 1
+        try:
+            async with asyncio.timeout(CLAIMED_SECONDS):
+                await self._take_body(http, request, route, MAX_SERVER_BODY)
+        except TimeoutError as error:
+            raise BadRequest("The body took too long to arrive", status=408) from error
+        finally:
+            reading[key] -= 1
+            if not reading[key]:
+                del reading[key]
 
     async def _take_body(self, http: web.BaseRequest, request: Request, route: Route, largest_json: int) -> None:
         limit = route.max_body

@@ -24,7 +24,7 @@ from nacl.exceptions import CryptoError
 from conduit.database import trees
 from conduit.database.database import Database
 from conduit.protocol.canonical_json import dump
-from conduit.protocol.errors import BadJson, Unauthorized
+from conduit.protocol.errors import BadJson, LimitExceeded, Unauthorized
 from conduit.protocol.event_auth import required_signers
 from conduit.protocol.hashes import essential_bytes
 from conduit.protocol.ids import ServerName
@@ -48,6 +48,10 @@ SERVERS_A_QUERY = 100
 """How many servers a notary is asked about at a time."""
 FETCHES = 32
 """Key objects fetched at a time."""
+STRANGERS = 16
+"""Fetches at a time on behalf of requests whose sender is not known yet."""
+MAX_STRANGERS = 500
+"""Such requests that may wait."""
 IN_MEMORY = 20_000
 """Servers whose keys are kept decoded."""
 FIRST_PAUSE = 30.0
@@ -103,6 +107,8 @@ class Keyring:
         self._fetching: dict[str, asyncio.Task[None]] = {}
         self._pauses: OrderedDict[str, tuple[float, float]] = OrderedDict()
         self._slots = asyncio.Semaphore(FETCHES)
+        self._stranger_slots = asyncio.Semaphore(STRANGERS)
+        self._strangers = 0
         self._threads: ThreadPoolExecutor | None = None
         self._workers = max(1, min(4, os.cpu_count() or 1))
 
@@ -165,7 +171,7 @@ class Keyring:
         """Tell whether the server has such a key with which it may sign requests now; it is fetched if need be."""
         now = self._clock.now_ms()
         if self._current(server, key_id, now) is None and key_id.startswith(_PREFIX):
-            await self._fetch({server: {key_id: now}})
+            await self._fetch_for_strangers({server: {key_id: now}})
         return self._current(server, key_id, now) is not None
 
     def signed_request(self, server: str, key_id: str, signature: str, messages: Iterable[bytes]) -> bool:
@@ -287,7 +293,7 @@ class Keyring:
             if server != self._server_name and not self._vouches(server, keys, now)
         }
         if stale:
-            await self._fetch(stale)
+            await self._fetch_for_strangers(stale)
         documents: list[Json] = []
         for server in wanted:
             if server == self._server_name:
@@ -308,6 +314,20 @@ class Keyring:
         )
 
     # --- fetching --------------------------------------------------------------------------------------------------
+
+    async def _fetch_for_strangers(self, wanted: Wanted) -> None:
+        """Fetch keys because somebody unknown says that they are needed; raises `LimitExceeded` if too many wait already.
+
+        Such fetches have few places of their own, so that they cannot hold up those that this server itself needs.
+        """
+        if self._strangers >= MAX_STRANGERS:
+            raise LimitExceeded("Too many servers ask at the moment", retry_after_ms=5000)
+        self._strangers += 1
+        try:
+            async with self._stranger_slots:
+                await self._fetch(wanted)
+        finally:
+            self._strangers -= 1
 
     async def _fetch(self, wanted: Wanted) -> None:
         """Fetch the keys of servers, each key such that it is valid at the given time. Failures are only logged."""

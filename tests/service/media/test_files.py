@@ -15,7 +15,7 @@ from conduit.protocol.errors import TooLarge
 from conduit.service.media.files import MediaFiles, Stored
 from tests.support.clock import settle
 
-PIECE = 256 * 1024
+PIECE = 1 << 20
 """What is gathered before a thread writes it."""
 
 
@@ -91,7 +91,7 @@ class Disk:
 async def test_file_is_safe_before_its_row_is_written(files: MediaFiles, monkeypatch: pytest.MonkeyPatch) -> None:
     """First the bytes are synced, then renamed, then every folder on the way is synced, and only then the block runs."""
     disk = Disk(monkeypatch)
-    async with files.storing(pieces(b"a" * PIECE, b"rest"), 10**6) as stored:
+    async with files.storing(pieces(b"a" * PIECE, b"rest"), 10**7) as stored:
         path = files.path_of(stored.sha256)
         (_, incoming), *rest = disk.log
         assert incoming.parent == files.root / ".incoming"
@@ -102,13 +102,34 @@ async def test_file_is_safe_before_its_row_is_written(files: MediaFiles, monkeyp
 async def test_bytes_that_are_there_are_synced_again_before_another_row(
     files: MediaFiles, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Another's rename may not have reached the disk yet."""
+    """Another's rename may not have reached the disk yet, nor the folders of an earlier process."""
     stored = await store(files, b"x")
     disk = Disk(monkeypatch)
     path = files.path_of((await store(files, b"x")).sha256)
     assert path == files.path_of(stored.sha256)
+    assert disk.log == [("sync", path.parent)]
+    disk.log.clear()
+    later = MediaFiles(files.root)
+    await store(later, b"x")
+    later.close()
     folders = [path.parent, path.parent.parent, files.root, files.root.parent]
     assert disk.log == [("sync", folder) for folder in folders]
+
+
+async def test_new_folders_are_synced_up_to_one_that_lasts(files: MediaFiles, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is known to be on disk is not synced again; a folder that somebody has removed is."""
+    first = await store(files, b"x")
+    # Bytes of the same first folder, and not the same second one.
+    others = (str(number).encode() for number in range(10_000))
+    data = next(other for other in others if sha256(other).digest()[0] == first.sha256[0])
+    disk = Disk(monkeypatch)
+    path = files.path_of((await store(files, data)).sha256)
+    assert [folder for what, folder in disk.log if what == "sync"][1:] == [path.parent, path.parent.parent]
+    path.unlink()
+    path.parent.rmdir()
+    disk.log.clear()
+    await store(files, data)
+    assert [folder for what, folder in disk.log if what == "sync"][1:] == [path.parent, path.parent.parent]
 
 
 @pytest.mark.parametrize("size", [1000, PIECE, 2 * PIECE + 1])
@@ -127,7 +148,7 @@ async def test_upload_beyond_the_limit_leaves_nothing(files: MediaFiles, size: i
 async def test_upload_that_breaks_off_leaves_nothing(files: MediaFiles, size: int) -> None:
     """A connection that ends early is no file."""
     with pytest.raises(ConnectionError):
-        async with files.storing(pieces(b"x" * size, error=ConnectionError()), 10**6):
+        async with files.storing(pieces(b"x" * size, error=ConnectionError()), 10**7):
             pytest.fail("the block must not run")
     assert not on_disk(files)
 
@@ -189,7 +210,7 @@ async def test_sweep_leaves_an_upload_under_way_alone(files: MediaFiles) -> None
         assert await files.sweep(lambda digest: False) == 0
         yield b"b"
 
-    async with files.storing(slow(), 10**6) as stored:
+    async with files.storing(slow(), 10**7) as stored:
         assert await files.read(stored.sha256) == b"a" * PIECE + b"b"
     assert stored.sha256 == sha256(b"a" * PIECE + b"b").digest()
 

@@ -13,7 +13,7 @@ import asyncio
 import contextlib
 import errno
 import os
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from hashlib import sha256
@@ -30,8 +30,8 @@ from conduit.utils.tokens import random_text
 T = TypeVar("T")
 
 _INCOMING = ".incoming"
-_GATHER = 256 * 1024
-"""How much of an upload is gathered before a thread writes it."""
+_GATHER = 1 << 20
+"""How much of an upload is gathered before a thread writes it: most uploads are written in one go."""
 THREADS = 4
 
 
@@ -50,6 +50,8 @@ class MediaFiles:
         self._length = length
         self._depth = depth
         self._locks = KeyedLock()
+        self._lasting: set[Path] = set()
+        """Folders whose own entry, and those of all above them, are on disk. Grows to what the spread has, some ten thousand."""
         self._under_way: set[Path] = set()
         """Uploads that have not become files yet; a sweep leaves them alone."""
         self.making = KeyedLock()
@@ -76,23 +78,26 @@ class MediaFiles:
         """
         incoming = self.root / _INCOMING / random_text(24)
         self._under_way.add(incoming)
-        digest, size, gathered = sha256(), 0, bytearray()
+        digest, size = sha256(), 0
+        gathered: list[bytes] = []
+        held = 0
         try:
             async for piece in pieces:
                 size += len(piece)
                 if size > limit:
                     raise TooLarge(f"At most {limit} bytes may be uploaded")
                 digest.update(piece)
-                gathered += piece
-                if len(gathered) >= _GATHER:
+                gathered.append(piece)
+                held += len(piece)
+                if held >= _GATHER:
                     self._space.check()
-                    await self._to_the_end(partial(_append, incoming, bytes(gathered)))
-                    gathered.clear()
+                    await self._to_the_end(partial(_append, incoming, gathered))
+                    gathered, held = [], 0
             # Held until the row is there: otherwise a deletion of another item with these bytes could come in between.
             async with self._locks(digest.digest()):
                 target = self.path_of(digest.digest())
                 self._space.check()
-                is_new = await self._to_the_end(partial(_finish, incoming, bytes(gathered), target, self.root))
+                is_new = await self._to_the_end(partial(self._finish, incoming, gathered, target))
                 self._under_way.discard(incoming)
                 try:
                     yield Stored(digest.digest(), size)
@@ -175,6 +180,33 @@ class MediaFiles:
         self.thumbnailer.close()
         self._threads.shutdown()
 
+    def _finish(self, incoming: Path, rest: Sequence[bytes], target: Path) -> bool:
+        """Give the upload its name for good, all of it on disk; tell whether these bytes were not there yet. Runs in a thread."""
+        is_new = not target.exists()
+        if not is_new:
+            # The same bytes, synced before their rename; whether the rename itself is on disk, the syncs below see to.
+            _remove(incoming)
+        else:
+            _append(incoming, rest, sync=True)
+            if not target.parent.is_dir():
+                self._lasting.discard(target.parent)
+                target.parent.mkdir(parents=True, exist_ok=True)
+            incoming.rename(target)
+        folder = target.parent
+        _sync_folder(folder)
+        # The folders above hold nothing new, unless the one below was made just now or by an earlier process that did not come to this.
+        made = [folder]
+        while folder not in self._lasting and folder != self.root:
+            folder = folder.parent
+            _sync_folder(folder)
+            made.append(folder)
+        if folder == self.root and folder not in self._lasting:
+            with contextlib.suppress(PermissionError):
+                # The root itself may be new. Where its folder may not be looked into, somebody else has made it.
+                _sync_folder(folder.parent)
+        self._lasting.update(made)
+        return is_new
+
     def _clear_incoming(self) -> None:
         with contextlib.suppress(FileNotFoundError):
             for path in (self.root / _INCOMING).iterdir():
@@ -199,33 +231,19 @@ async def _once(data: bytes) -> AsyncIterator[bytes]:
     yield data
 
 
-def _append(path: Path, data: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("ab") as file:
-        file.write(data)
-
-
-def _finish(incoming: Path, rest: bytes, target: Path, root: Path) -> bool:
-    """Give the upload its name for good, all of it on disk; tell whether these bytes were not there yet."""
-    is_new = not target.exists()
-    if not is_new:
-        # The same bytes, synced before their rename; whether the rename itself is on disk, the syncs below see to.
-        _remove(incoming)
-    else:
-        _append(incoming, rest)
-        with incoming.open("rb") as file:
-            os.fsync(file.fileno())
-        target.parent.mkdir(parents=True, exist_ok=True)
-        incoming.rename(target)
-    folder = target.parent
-    while folder != root:
-        _sync_folder(folder)
-        folder = folder.parent
-    _sync_folder(root)
-    with contextlib.suppress(PermissionError):
-        # The root itself may be new. Where its folder may not be looked into, somebody else has made it.
-        _sync_folder(root.parent)
-    return is_new
+def _append(path: Path, pieces: Iterable[bytes], *, sync: bool = False) -> None:
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+    except FileNotFoundError:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+    with open(descriptor, "ab", buffering=0) as file:
+        for piece in pieces:
+            view = memoryview(piece)
+            while view:
+                view = view[file.write(view) :]
+        if sync:
+            os.fsync(descriptor)
 
 
 def _sync_folder(folder: Path) -> None:

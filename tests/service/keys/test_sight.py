@@ -13,7 +13,7 @@ def test_joins_and_leaves_change_who_is_in_sight() -> None:
     start = world.db.current_count()
     world.join(first, BOB)
     one = world.db.current_count()
-    assert sight.changes(world.db, ALICE, start, one) == ({BOB}, set())
+    assert sight.changes(world.db, ALICE, start, one) == ({BOB}, set(), set())
     world.join(second, ALICE)
     world.join(second, BOB)
     two = world.db.current_count()
@@ -23,4 +23,29 @@ def test_joins_and_leaves_change_who_is_in_sight() -> None:
     assert sight.changes(world.db, ALICE, two, three).went == set()
     world.leave(second, ALICE)
     four = world.db.current_count()
-    assert sight.changes(world.db, ALICE, three, four) == (set(), {BOB, CAROL})
+    assert sight.changes(world.db, ALICE, three, four) == (set(), {BOB, CAROL}, set())
+
+
+def test_who_comes_again_comes_into_sight_again() -> None:
+    """While somebody was away, or the observer was, nothing was heard of their devices."""
+    world = World()
+    room_id = world.create()
+    world.join(room_id, BOB)
+    start = world.db.current_count()
+    world.leave(room_id, BOB)
+    world.join(room_id, BOB)
+    one = world.db.current_count()
+    assert sight.changes(world.db, ALICE, start, one) == ({BOB}, set(), set())
+    assert sight.changes(world.db, BOB, start, one) == ({ALICE}, set(), set())
+
+
+def test_who_is_invited_is_told_apart() -> None:
+    """Until they join they are in no room, but they may be sent keys."""
+    world = World()
+    room_id = world.create()
+    start = world.db.current_count()
+    world.member(room_id, ALICE, BOB, "invite")
+    one = world.db.current_count()
+    assert sight.changes(world.db, ALICE, start, one) == (set(), set(), {BOB})
+    world.join(room_id, BOB)
+    assert sight.changes(world.db, ALICE, one, world.db.current_count()) == ({BOB}, set(), set())

@@ -14,6 +14,7 @@ from conduit.database.layouts import ACCEPTED, EventMeta, PduId
 from conduit.protocol.ids import EventId, RoomId, ServerName, UserId, server_name_of
 from conduit.protocol.pdu import Event
 from conduit.service.context import Context
+from conduit.service.keys import device_updates
 from conduit.service.push import counting
 from conduit.service.rooms import (
     client_events,
@@ -144,7 +145,9 @@ def record_member(ctx: Context, batch: Batch, event: Event, short: int, count: i
     stripped = None
     if membership in ("invite", "knock") and server_name_of(target) == ctx.server_name:
         stripped = stripped_state.for_member(batch, event)
-    members.record(batch, event.room_id, target, membership, count=count, event=short, stripped=stripped)
+    old = members.record(batch, event.room_id, target, membership, count=count, event=short, stripped=stripped)
+    if membership == "join" and old != "join" and server_name_of(target) == ctx.server_name:
+        device_updates.announce_join(batch, target, event.room_id)
     _tell_of_member(ctx, batch, event.room_id, target, membership)
 
 

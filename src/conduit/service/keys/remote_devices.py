@@ -90,10 +90,12 @@ def _key(user_id: UserId) -> tuple[str, str]:
 
 
 async def fetch(ctx: Context, user_id: UserId, *, seconds: float) -> None:
-    """Fetch the user's device list from their server, or wait for a fetch that is under way.
+    """Fetch the user's device list from their server, or wait for a fetch that is under way, unless the copy is good by now.
 
     Raises `RemoteError`, and `TimeoutError` after `seconds`; the fetch goes on then.
     """
+    if is_current(ctx.db, user_id, ctx.server_name):
+        return
     await ctx.outbound.flights.join(ctx.tasks, _key(user_id), lambda: _fetch(ctx, user_id), seconds=seconds)
 
 

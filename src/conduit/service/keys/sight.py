@@ -1,7 +1,7 @@
 """Who comes into sight and who goes out of it: users share a room with somebody, or do not any more.
 
 A client tracks the devices of the users that it shares rooms with. So it must hear of those who are new, whose devices it does not
-know or knows as they were long ago, and of those who are gone.
+know or knows as they were long ago, and of those who are gone. Somebody who is invited may be sent keys of messages before they have joined.
 
 Source: client-server API, "Tracking the device list for a user", "Extensions to /sync".
 """
@@ -19,38 +19,37 @@ from conduit.service.rooms.moves import Moves
 def changes(
     source: CacheSource, observer: UserId, since: int, upto: int, rooms: Iterable[RoomId] | None = None
 ) -> Moves:
-    """Return who came into sight of `observer` and who went out of it in the interval (since, upto].
+    """Return who came into sight of `observer`, who went out of it, and who was invited where `observer` is, in the interval (since, upto].
 
     Somebody who already shared another room may be told as having come. `rooms` narrows the rooms looked at among those that the observer is in; by
     default all are.
     """
     came: set[UserId] = set()
     gone: set[UserId] = set()
+    invited: set[UserId] = set()
     own = {change.room_id for change in members.changes(source, observer, since, upto)}
     for room_id in own:
         was_in = _is_in(source, room_id, observer, since)
         if members.is_joined(source, room_id, observer):
-            if not was_in:
-                came |= members.joined(source, room_id)
-            else:
-                _add(moves.between(source, room_id, since, upto), came, gone)
+            # Also for who was in it before: while out of it, one hears of nobody's devices.
+            came |= members.joined(source, room_id)
+            if was_in:
+                gone |= moves.between(source, room_id, since, upto).went
         elif was_in:
             gone |= moves.joined_in(source, state.at_count(source, room_id, since) or 0)
     for room_id in members.rooms(source, observer) if rooms is None else rooms:
         head = state.head(source, room_id)
         if room_id not in own and head is not None and head.since > since:
-            _add(moves.between(source, room_id, since, upto), came, gone)
-    came.discard(observer)
-    gone.discard(observer)
-    return Moves(came, {user for user in gone if not members.share_room(source, observer, user)})
+            moved = moves.between(source, room_id, since, upto)
+            came |= moved.came
+            gone |= moved.went
+            invited |= moved.invited
+    for found in (came, gone, invited):
+        found.discard(observer)
+    return Moves(came, {user for user in gone if not members.share_room(source, observer, user)}, invited)
 
 
 def _is_in(source: CacheSource, room_id: RoomId, user_id: UserId, count: int) -> bool:
     number = state.at_count(source, room_id, count)
     event = state.get(source, number, "m.room.member", user_id) if number else None
     return event is not None and event.membership == "join"
-
-
-def _add(moved: Moves, came: set[UserId], gone: set[UserId]) -> None:
-    came |= moved.came
-    gone |= moved.went

@@ -62,8 +62,10 @@ def is_signed(event: Event, policy: Policy) -> bool:
     )
 
 
-async def ask(ctx: Context, policy: Policy, event: Event) -> Event:
+async def ask(ctx: Context, policy: Policy, event: Event, *, now: bool = True) -> Event:
     """Return the event with the policy server's signature. No room lock is held meanwhile.
+
+    With `now` it is asked even if it has failed to answer other requests: a policy server need not take any but these.
 
     Raises what a client is told: the refusal of the policy server in its own words, or that it cannot be reached; `Forbidden` for a signature that is none.
     """
@@ -71,7 +73,7 @@ async def ask(ctx: Context, policy: Policy, event: Event) -> Event:
         raise Forbidden("The room's policy server is this server, which is none")
     try:
         answer = await ctx.outbound.federation.post(
-            policy.server, "/_matrix/policy/v1/sign", event.pdu, seconds=SECONDS, max_bytes=_MAX_ANSWER
+            policy.server, "/_matrix/policy/v1/sign", event.pdu, seconds=SECONDS, max_bytes=_MAX_ANSWER, now=now
         )
     except RemoteError as error:
         raise as_client_error(error) from error
@@ -94,6 +96,6 @@ async def approve(ctx: Context, event: Event) -> tuple[Event, str]:
         return event, ""
     # It may have signed with a key that the room has replaced since.
     try:
-        return await ask(ctx, policy, event), ""
+        return await ask(ctx, policy, event, now=False), ""
     except MatrixError as error:
         return event, f"The room's policy server does not approve of it: {error.error}"

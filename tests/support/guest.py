@@ -14,7 +14,8 @@ from collections.abc import Iterable
 from typing import Any
 
 from conduit.database import trees
-from conduit.protocol import state_res
+from conduit.protocol import event_auth, state_res
+from conduit.protocol.errors import MatrixError
 from conduit.protocol.event_auth import auth_types_for
 from conduit.protocol.ids import EventId
 from conduit.protocol.pdu import Event
@@ -49,6 +50,8 @@ class Guest:
         self.events: dict[EventId, Event] = {}
         self.before: dict[EventId, State] = {}
         self.after: dict[EventId, State] = {}
+        self.accepted: set[EventId] = set()
+        """What the rules allow where it stands."""
         self.tip = join
 
     @classmethod
@@ -59,6 +62,7 @@ class Guest:
         peer = net.peer(name)
         user_id = f"@{user}:{name}"
         joined = await Visitor(peer, to).join(room_id, user_id)
+        peer.on("PUT", f"{FEDERATION}/v1/send/.*", {"pdus": {}})
         guest = cls(net, peer, net[to], user_id, joined.event)
         for event in (*joined.auth_chain, *joined.state):
             guest.events[event.event_id] = event
@@ -76,9 +80,19 @@ class Guest:
         self.events[event.event_id] = event
         self.before[event.event_id] = before
         after = dict(before)
-        if event.state_key is not None:
+        if self._is_allowed(event, before):
+            self.accepted.add(event.event_id)
+        if event.state_key is not None and event.event_id in self.accepted:
             after[event.type, event.state_key] = event.event_id
         self.after[event.event_id] = after
+
+    def _is_allowed(self, event: Event, before: State) -> bool:
+        """Tell whether the state before an event allows it; the guest cites no other."""
+        try:
+            event_auth.authorise(event, self.version, lambda *pair: self.events.get(before.get(pair, EventId(""))))
+        except MatrixError:
+            return False
+        return True
 
     def state_before(self, prev: Iterable[EventId]) -> State:
         """Return the state in which events meet, by resolution over the whole graph."""

@@ -16,7 +16,7 @@ from conduit.protocol.filters import RoomEventFilter, parse_room_event_filter
 from conduit.protocol.ids import EventId, RoomId
 from conduit.service import account_data
 from conduit.service.context import Context
-from conduit.service.rooms import client_events, cuts
+from conduit.service.rooms import client_events, cuts, state
 from conduit.service.rooms.client_events import ClientEvent, Recipient
 from conduit.service.rooms.cuts import Cut
 from conduit.service.rooms.reading import STEP, Page, Reader, filtered_state, members_for
@@ -111,9 +111,19 @@ async def _read(reader: Reader, start: Cut, stop: Cut, limit: int, wanted: RoomE
 def find(reader: Reader, event_id: EventId) -> ClientEvent:
     """Return an event of the room that the user gets; raises `NotFound` for any other."""
     event = client_events.get(reader.source, event_id)
-    if event is None or event.room_id != reader.room_id or not reader.shows(event):
+    if event is None or event.room_id != reader.room_id or not reader.shows(event) or _is_hidden(reader, event):
         raise NotFound("There is no such event, or you may not see it")
     return event
+
+
+def _is_hidden(reader: Reader, event: ClientEvent) -> bool:
+    """Tell whether an event has come from elsewhere and was not wanted: it is in no timeline, and not in the present state either."""
+    if event.place(reader.source).position is not None or event.sender == reader.user_id:
+        return False
+    return (
+        event.state_key is None
+        or state.current_id(reader.source, reader.room_id, event.type, event.state_key) != event.event_id
+    )
 
 
 async def context(reader: Reader, event_id: EventId, wanted: RoomEventFilter, limit: int) -> Json:

@@ -52,10 +52,12 @@ _PREFIX = "/_matrix/federation/v1/"
 class Budget:
     """What may be spent on one event and all that is missing before it."""
 
-    __slots__ = ("_ctx", "_until", "events", "requests")
+    __slots__ = ("_ctx", "_until", "events", "origin", "requests")
 
-    def __init__(self, ctx: Context) -> None:
+    def __init__(self, ctx: Context, origin: ServerName) -> None:
         self._ctx = ctx
+        self.origin = origin
+        """Who has sent the event: it is alive, and asked even if it has failed just before."""
         self.requests = MAX_REQUESTS
         self.events = ctx.config.max_fetch_prev_events
         self._until = ctx.clock.monotonic() + MAX_SECONDS
@@ -92,7 +94,7 @@ async def missing_events(ctx: Context, server: ServerName, event: Event, budget:
         federation = ctx.outbound.federation
         try:
             target = federation.path(_PREFIX + "get_missing_events", event.room_id)
-            answer = await federation.post(server, target, body, seconds=_SECONDS)
+            answer = await federation.post(server, target, body, seconds=_SECONDS, now=server == budget.origin)
         except RemoteError as error:
             log.info("no_missing_events", room_id=event.room_id, server=server, reason=error.reason)
             break
@@ -149,7 +151,7 @@ async def auth_events(
         federation = ctx.outbound.federation
         try:
             target = federation.path(_PREFIX + "event_auth", event.room_id, event.event_id)
-            body = await federation.get(server, target, seconds=_SECONDS)
+            body = await federation.get(server, target, seconds=_SECONDS, now=server == budget.origin)
             chain = body.get("auth_chain")
             if isinstance(chain, list):
                 await foreign_state.add(ctx, answer, "auth_chain", chain[:_MAX_CHAIN])
@@ -184,7 +186,12 @@ async def _one_by_one(
             if not budget.spend():
                 return []
             try:
-                found = await federation.get(server, federation.path(_PREFIX + "event", event_id), seconds=_SECONDS)
+                found = await federation.get(
+                    server,
+                    federation.path(_PREFIX + "event", event_id),
+                    seconds=_SECONDS,
+                    now=server == budget.origin,
+                )
             except RemoteError as error:
                 log.info("no_event", event_id=event_id, server=server, reason=error.reason)
                 return []
@@ -241,6 +248,7 @@ async def _ids(
         {"event_id": at},
         seconds=_LONG_SECONDS,
         max_bytes=_MAX_IDS_BYTES,
+        now=server == budget.origin,
     )
     return _event_ids(answer.get("pdu_ids")), _event_ids(answer.get("auth_chain_ids"))
 
@@ -266,7 +274,16 @@ async def _fetch_state(
         federation = ctx.outbound.federation
         target = federation.path(_PREFIX + "state", event.room_id) + "?" + urlencode({"event_id": at})
         parts = pieces(
-            (await federation.exchange("GET", server, target, seconds=_LONG_SECONDS, max_bytes=_MAX_STATE_BYTES)).body,
+            (
+                await federation.exchange(
+                    "GET",
+                    server,
+                    target,
+                    seconds=_LONG_SECONDS,
+                    max_bytes=_MAX_STATE_BYTES,
+                    now=server == budget.origin,
+                )
+            ).body,
             _STATE_ARRAYS,
         )
         return await foreign_state.read(

@@ -92,7 +92,11 @@ def settle(
     is_cited = leaves.is_cited(batch, event.room_id, event.event_id)
     current: int | None = None
     if not is_cited:
-        found = _resolved(batch, event, [after, *_other_states(batch, event)], progress)
+        others = _other_states(batch, event)
+        if any(number != after for number in others):
+            # Resolution looks at the event itself as well.
+            _keep(batch, event, OUTLIER, before, after)
+        found = _resolved(batch, event, [after, *others], progress)
         if isinstance(found, Lacking):
             return found
         current = found

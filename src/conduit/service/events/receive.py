@@ -34,7 +34,7 @@ async def process(ctx: Context, origin: ServerName, event: Event, *, relay: bool
 
     `origin` is who has sent it, and is asked for what is missing. With `relay` the event is passed on to the other servers in the room.
     """
-    return await _process(ctx, origin, event, Budget(ctx), relay=relay, inner=False)
+    return await _process(ctx, origin, event, Budget(ctx, origin), relay=relay, inner=False)
 
 
 async def _process(

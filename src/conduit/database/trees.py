@@ -481,6 +481,13 @@ partial_room = Tree(
     ours=True,
     doc="room joined without its list of members -> {event, servers, via}: the join, servers in the room, whom to ask",
 )
+partial_past = Tree(
+    "partial_past",
+    key=one(TEXT),
+    value=row(U64, U64),
+    ours=True,
+    doc="room -> first count at which its members were not all known, count since which they are",
+)
 membership_intent = Tree(
     "membership_intent",
     key=row(TEXT, TEXT),

@@ -13,8 +13,12 @@ from conduit.protocol.ids import parse_room_id
 from conduit.service.actions.set_state import set_state
 from conduit.service.browse import room_state
 from conduit.service.context import Context
+from conduit.service.rooms import members, partial
 
 routes = Routes()
+
+WHOLE_SECONDS = 60.0
+"""For how long the state of a room that was joined fast is waited for; then what is known of it is given."""
 
 _STATE = "/_matrix/client/v3/rooms/{roomId}/state"
 
@@ -50,6 +54,8 @@ async def put_state(ctx: Context, req: Request) -> Json:
 async def get_state(ctx: Context, req: Request) -> RawReply:
     """Show the whole state of a room. <https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3roomsroomidstate>."""
     room_id = parse_room_id(req.params["roomId"])
+    if members.is_joined(ctx.db, room_id, req.user_id):
+        await partial.whole(ctx.db, room_id, WHOLE_SECONDS)
     number = room_state.readable(ctx.db, room_id, req.user_id)
     return RawReply(room_state.whole(ctx.db, room_id, number), "application/json")
 

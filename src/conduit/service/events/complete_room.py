@@ -100,6 +100,7 @@ async def _ids(
         {"event_id": event_id},
         seconds=_SECONDS,
         max_bytes=_MAX_IDS,
+        now=True,
     )
     return await _event_ids(server, answer.get("pdu_ids")), await _event_ids(server, answer.get("auth_chain_ids"))
 
@@ -143,7 +144,9 @@ async def _fetch(
         target = federation.path("/_matrix/federation/v1/state", room_id) + "?" + urlencode({"event_id": at})
         parts = pieces(
             (
-                await federation.exchange("GET", server, target, seconds=_SECONDS, max_bytes=foreign_state.MAX_BYTES)
+                await federation.exchange(
+                    "GET", server, target, seconds=_SECONDS, max_bytes=foreign_state.MAX_BYTES, now=True
+                )
             ).body,
             _ARRAYS,
         )
@@ -153,7 +156,7 @@ async def _fetch(
 
     async def one(event_id: EventId) -> list[Any]:
         async with slots:
-            found = await federation.get(server, federation.path("/_matrix/federation/v1/event", event_id))
+            found = await federation.get(server, federation.path("/_matrix/federation/v1/event", event_id), now=True)
         pdus = found.get("pdus")
         return pdus[:1] if isinstance(pdus, list) else []
 

@@ -55,7 +55,7 @@ async def since(ctx: Context, room_id: RoomId, join: EventId, whole: int, answer
     own = await import_room.settle(ctx, room_id, changes)
     with ctx.db.batch() as batch:
         import_room.show(ctx, batch, room_id, current, own)
-        partial.end(batch, room_id)
+        partial.end(batch, room_id, since=begin.live if begin is not None else 0, until=batch.next_count())
         batch.wake(("sight", room_id))
         members.wake(batch, room_id, ctx.server_name)
 

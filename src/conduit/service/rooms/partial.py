@@ -63,11 +63,22 @@ def begin(batch: Batch, room_id: RoomId, known: Partial) -> None:
     _PARTIAL.set(batch, room_id, known)
 
 
-def end(batch: Batch, room_id: RoomId) -> None:
-    """Let the members of the room be complete, or no matter any more; whoever waits for it goes on."""
+def end(batch: Batch, room_id: RoomId, *, since: int = 0, until: int = 0) -> None:
+    """Let the members of the room be complete, or no matter any more; whoever waits for it goes on.
+
+    `since` and `until` are the counts between which they were not.
+    """
     trees.partial_room.delete(batch, room_id)
+    if until:
+        trees.partial_past.put(batch, room_id, (since, until))
     _PARTIAL.set(batch, room_id, None)
     batch.wake(("whole", room_id))
+
+
+def as_whole(source: CacheSource, room_id: RoomId, count: int) -> int:
+    """Return the count at which to look for the members that the room had at `count`: a later one, if then they were not all known."""
+    past = trees.partial_past.get(source, room_id)
+    return past[1] if past is not None and past[0] <= count < past[1] else count
 
 
 async def whole(db: Database, room_id: RoomId, seconds: float) -> bool:

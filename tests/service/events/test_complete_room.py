@@ -1,0 +1,235 @@
+"""Rooms that were joined without their members."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from conduit.protocol.ids import RoomId, UserId
+from conduit.service.actions import join
+from conduit.service.events import complete_room, recover
+from conduit.service.outbound.errors import Unreachable
+from conduit.service.rooms import members, partial, state, timeline
+from tests.support.client import User
+from tests.support.federation import Incoming, Network, network
+from tests.support.outgoing import until
+from tests.support.scripted_room import ScriptedRoom
+
+ZOE = "@zoe:far.test"
+
+
+@pytest.fixture(autouse=True)
+def _answer_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let joins be answered before the room is complete without waiting for that."""
+    monkeypatch.setattr(join, "WHOLE_SECONDS", 0.01)
+
+
+class Held:
+    """A scripted room that leaves members out, and does not tell the rest before it may."""
+
+    def __init__(self, net: Network, version: str = "10") -> None:
+        self.room = ScriptedRoom(net.peer("far.test"), version)
+        self.room.omits = True
+        self.room.servers = ["far.test", "other.test", "not a name", 7]  # type: ignore[list-item]
+        net.peer("other.test").on("PUT", r".*/send/.*", {"pdus": {}})
+        self.may_tell = asyncio.Event()
+        self.ctx = net["two.test"].ctx
+
+    def serve(self) -> None:
+        """Answer as the room does, its state only when that is let go."""
+        self.room.serve()
+
+        async def state_ids(incoming: Incoming) -> Any:
+            await self.may_tell.wait()
+            events, chain = self.room.whole()
+            return {
+                "pdu_ids": [event.event_id for event in events],
+                "auth_chain_ids": [event.event_id for event in chain],
+            }
+
+        self.room.peer.on("GET", r".*/state_ids/.*", state_ids)
+
+    @property
+    def room_id(self) -> RoomId:
+        """The room."""
+        return RoomId(self.room.room_id)
+
+    def membership(self, user_id: str) -> str | None:
+        """What the server knows of somebody."""
+        return members.membership(self.ctx.db, self.room_id, UserId(user_id))
+
+    async def join(self, user: User) -> None:
+        """Let a user join and be in the room before it is complete."""
+        await user.post(f"/join/{self.room_id}?via=far.test", {})
+        assert partial.is_partial(self.ctx.db, self.room_id)
+
+    async def complete(self) -> None:
+        """Let the rest be told and wait until it is known."""
+        self.may_tell.set()
+        await until(lambda: not partial.is_partial(self.ctx.db, self.room_id))
+
+
+async def test_room_is_usable_before_its_members_are_known() -> None:
+    """One may send and sees it, other servers get it, and messages of members that are not known come in."""
+    async with network("two.test") as net:
+        held = Held(net)
+        held.room.member(ZOE)
+        held.serve()
+        bob = await net["two.test"].register("bob")
+        await held.join(bob)
+        assert held.membership(ZOE) is None
+        own = await bob.send(held.room_id, "first")
+        seen = (await bob.sync())["rooms"]["join"][held.room_id]["timeline"]["events"]
+        assert own in [event["event_id"] for event in seen]
+        for peer in (held.room.peer, net.peer("other.test")):
+            await until(lambda peer=peer: any("/send/" in got.target for got in peer.received))
+        said = held.room.say(ZOE, "hello")
+        await held.room.peer.send("two.test", [said])
+        await until(lambda: timeline.position(held.ctx.db, said.event_id) is not None)
+        await held.complete()
+        assert held.membership(ZOE) == "join"
+        assert members.joined_count(held.ctx.db, held.room_id) == 3
+        after = state.after(held.ctx.db, said.event_id)
+        assert after is not None
+        assert state.get_id(held.ctx.db, after, "m.room.member", ZOE) == held.room.state["m.room.member", ZOE].event_id
+
+
+async def test_members_asked_for_too_early_are_waited_for() -> None:
+    """Who asks for the members of a room that is not complete gets all of them, later."""
+    async with network("two.test") as net:
+        held = Held(net)
+        held.room.member(ZOE)
+        held.serve()
+        bob = await net["two.test"].register("bob")
+        await held.join(bob)
+        asking = bob.start(bob.get(f"/rooms/{held.room_id}/joined_members"))
+        listing = bob.start(bob.get(f"/rooms/{held.room_id}/members"))
+        await asyncio.sleep(0)
+        assert not asking.done()
+        await held.complete()
+        assert ZOE in (await asking)["joined"]
+        assert ZOE in [event["state_key"] for event in (await listing)["chunk"]]
+
+
+async def test_completion_shows_in_sync_and_tracks_devices() -> None:
+    """A client that wants all members gets those that have become known, in the next /sync."""
+    async with network("two.test") as net:
+        held = Held(net)
+        held.room.member(ZOE)
+        held.serve()
+        bob = await net["two.test"].register("bob")
+        await held.join(bob)
+        since = (await bob.sync())["next_batch"]
+        await held.complete()
+        news = await bob.sync(since)
+        told = news["rooms"]["join"][held.room_id]["state"]["events"]
+        assert ZOE in [event["state_key"] for event in told]
+
+
+async def test_acts_on_members_that_are_not_known_wait() -> None:
+    """Whether somebody is in the room decides what may be done with them; so that is found out first."""
+    async with network("two.test") as net:
+        held = Held(net)
+        held.room.member(ZOE, "ban", held.room.creator)
+        bob_id = "@bob:two.test"
+        held.room.set("m.room.power_levels", {"users": {held.room.creator: 100, bob_id: 50}})
+        held.serve()
+        bob = await net["two.test"].register("bob")
+        await held.join(bob)
+        inviting = bob.start(bob.invite(held.room_id, ZOE, expect=403))
+        await asyncio.sleep(0.05)
+        assert not inviting.done()
+        await held.complete()
+        await inviting
+        assert held.membership(ZOE) == "ban"
+
+
+async def test_event_let_in_wrongly_is_taken_out_when_the_members_are_known() -> None:
+    """A banned user's message cites an old membership and so passes while the ban is not known; later it is rejected."""
+    async with network("two.test") as net:
+        held = Held(net)
+        joined = held.room.member(ZOE)
+        held.room.member(ZOE, "ban", held.room.creator)
+        held.serve()
+        bob = await net["two.test"].register("bob")
+        await held.join(bob)
+        create, levels = held.room.state["m.room.create", ""], held.room.state["m.room.power_levels", ""]
+        bad = held.room.build(
+            "m.room.message", {"msgtype": "m.text", "body": "spam"}, sender=ZOE, auth=[create, levels, joined]
+        )
+        await held.room.peer.send("two.test", [bad])
+        await until(lambda: timeline.position(held.ctx.db, bad.event_id) is not None)
+        await held.complete()
+        assert held.membership(ZOE) == "ban"
+        assert timeline.position(held.ctx.db, bad.event_id) is None
+        assert timeline.event(held.ctx.db, bad.event_id) is None
+        await bob.send(held.room_id, "afterwards")
+
+
+async def test_completion_survives_a_restart() -> None:
+    """The room is still incomplete after a restart, and is completed then."""
+    async with network("two.test") as net:
+        held = Held(net)
+        held.room.member(ZOE)
+        held.serve()
+        bob = await net["two.test"].register("bob")
+        # Nobody is there to complete it now, as after a crash.
+        net.board.on_exchange = lambda incoming, server: _fail(incoming)
+        await held.join(bob)
+        net.board.on_exchange = lambda incoming, server: None
+        held.may_tell.set()
+        held.ctx.db.cache_pool.clear()
+        known = partial.find(held.ctx.db, held.room_id)
+        assert known is not None
+        assert known.servers == {"far.test", "other.test"}
+        task = net["two.test"].start(recover.run(held.ctx))
+        await until(lambda: not partial.is_partial(held.ctx.db, held.room_id))
+        assert held.membership(ZOE) == "join"
+        assert not task.done()
+
+
+def _fail(incoming: Incoming) -> None:
+    if "/state_ids/" in incoming.target:
+        raise Unreachable("far.test", "for the test")
+
+
+async def test_many_members_come_with_the_whole_state() -> None:
+    """Above a bound the events are not fetched one by one."""
+    async with network("two.test") as net:
+        held = Held(net)
+        for number in range(complete_room.FEW + 5):
+            held.room.member(f"@user{number}:far.test")
+        held.serve()
+        bob = await net["two.test"].register("bob")
+        await held.join(bob)
+        await held.complete()
+        assert members.joined_count(held.ctx.db, held.room_id) == complete_room.FEW + 7
+        assert not [got for got in held.room.peer.received if "/event/" in got.target]
+
+
+async def test_room_left_before_it_is_complete_is_let_go() -> None:
+    """Nobody needs its members any more."""
+    async with network("two.test") as net:
+        held = Held(net)
+        held.room.member(ZOE)
+        held.serve()
+        bob = await net["two.test"].register("bob")
+        await held.join(bob)
+        await bob.leave(held.room_id)
+        held.may_tell.set()
+        await until(lambda: not partial.is_partial(held.ctx.db, held.room_id))
+        assert held.membership(bob.user_id) == "leave"
+
+
+async def test_version_12_room_is_completed() -> None:
+    """A room id without a server, and a create event that nobody cites."""
+    async with network("two.test") as net:
+        held = Held(net, "12")
+        held.room.member(ZOE)
+        held.serve()
+        bob = await net["two.test"].register("bob")
+        await held.join(bob)
+        await held.complete()
+        assert held.membership(ZOE) == "join"

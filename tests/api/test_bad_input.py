@@ -155,14 +155,14 @@ class Probe:
             # The request before has ended the session, as it may.
             self.alice = await self.hs.register(f"alice{self.hs.ctx.db.next_count()}")
 
-    def path(self, route: Route, spoilt: str = "", value: str = "") -> str:
-        """Return the route's path with good names, but for `spoilt`."""
+    def path(self, route: Route, bad: str = "", value: str = "") -> str:
+        """Return the route's path with good names, but for `bad`."""
         parts = []
         for part in route.path.split("/"):
             name = part.strip("{}").partition(":")[0]
             if not part.startswith("{"):
                 parts.append(part)
-            elif name == spoilt:
+            elif name == bad:
                 parts.append(value)
             else:
                 parts.append(segment(self.names.get(name, "x")))
@@ -252,9 +252,9 @@ async def test_bad_values_in_the_body_are_refused(route: Route, probe: Probe) ->
     """Each field takes each wrong value in turn."""
     operation = _operation(route)
     assert operation is not None
-    for place in list(_places(operation.body))[:MOST_FIELDS]:
+    for place in list(places_in(operation.body))[:MOST_FIELDS]:
         for value in BAD_VALUES:
-            data = orjson.dumps(_spoilt(operation.body, place, value))
+            data = orjson.dumps(spoilt(operation.body, place, value))
             await probe.send(probe.alice, route.method, probe.path(route), data)
     assert probe.faults == []
 
@@ -262,7 +262,7 @@ async def test_bad_values_in_the_body_are_refused(route: Route, probe: Probe) ->
 Place = tuple[str | int, ...]
 
 
-def _places(value: Any, before: Place = ()) -> Iterator[Place]:
+def places_in(value: Any, before: Place = ()) -> Iterator[Place]:
     """Return all places within `value`, the upper ones first."""
     level: list[tuple[Place, Any]] = [(before, value)]
     while level:
@@ -274,10 +274,10 @@ def _places(value: Any, before: Place = ()) -> Iterator[Place]:
         level = below
 
 
-def _spoilt(value: Any, place: Place, new: Any) -> Any:
+def spoilt(value: Any, place: Place, new: Any) -> Any:
     """Return a copy of `value` with `new` at `place`."""
     if not place:
         return new
     copy: Any = dict(value) if isinstance(value, dict) else list(value)
-    copy[place[0]] = _spoilt(value[place[0]], place[1:], new)
+    copy[place[0]] = spoilt(value[place[0]], place[1:], new)
     return copy

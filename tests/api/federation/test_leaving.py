@@ -110,3 +110,10 @@ async def test_leave_of_a_server_that_the_acl_denies_is_forbidden(net: Network) 
     await alice.set_state(room, "m.room.server_acl", {"allow": ["*"], "deny": ["peer.*"]})
     await eve.template("leave", room, EVE, "M_FORBIDDEN")
     await eve.send("leave", leave, "M_FORBIDDEN")
+
+
+async def test_leave_sent_again_is_answered_again(net: Network) -> None:
+    """Who has lost the answer asks once more."""
+    _, room, eve = await invited(net)
+    leave = await eve.signed("leave", room, EVE)
+    assert await eve.send("leave", leave) == await eve.send("leave", leave) == {}

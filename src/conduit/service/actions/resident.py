@@ -107,6 +107,9 @@ async def accept(
         _check_voucher(ctx, event)
         event = countersign(event, ctx.server_name, ctx.signing_key)
     event = await _verified(ctx, event, version, room_id)
+    if timeline.position(ctx.db, event.event_id) is None and not partial.is_partial(ctx.db, room_id):
+        # What the room refuses now would not be shown whatever it builds on: nothing of it need be kept.
+        authorise.authorise(ctx.db, event)
     outcome = await receive.process(ctx, origin, event, relay=True)
     if outcome.verdict not in (Verdict.ACCEPTED, Verdict.DUPLICATE):
         raise Forbidden(outcome.reason or "The room's rules do not allow it")

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
+import random
 from collections.abc import AsyncIterator
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 
 from conduit.database import trees
+from conduit.service.rooms import receipts, timeline
+from tests.service.sending.schedules import ALICE, World
 from tests.support.client import User
 from tests.support.federation import Network, network
 from tests.support.outgoing import Sink, enter, member, quiet, until
 
 TWO = "two.test"
 BOB = "@bob:two.test"
+DEPTH = 20 if os.environ.get("TEST_DEPTH") == "full" else 1
 
 
 @pytest.fixture
@@ -362,3 +369,138 @@ async def test_local_user_who_joins_is_shown_to_the_servers_there(net: Network, 
     await carol.join(room)
     await sink.gets(lambda: sink.edus("m.presence"))
     assert [push["user_id"] for push in sink.edus("m.presence")[0]["push"]] == [carol.user_id]
+
+
+# --- restarts, and whole schedules ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("engine", ["rocksdb", "lmdb"])
+async def test_restart_goes_on_with_the_very_same_transaction(engine: str) -> None:
+    """On disk: what was in flight goes out again as it was, and then what has come since."""
+    async with network("one.test", engine=engine) as net:
+        one, sink = net["one.test"], Sink(net, TWO)
+        alice = await one.register("alice")
+        room_id = await alice.create_room(preset="public_chat")
+        enter(one, room_id, BOB)
+        net.board.lose_answers("one.test", TWO, 100)
+        event_id = await alice.send(room_id, "first")
+        await sink.gets(lambda: sink.requests)
+        await alice.put("/sendToDevice/test/1", {"messages": {BOB: {"*": {"x": 1}}}})
+        await alice.post(f"/rooms/{room_id}/receipt/m.read/{event_id}")
+        await alice.send(room_id, "second")
+        await one.restart()
+        net.board.heal()
+        await net.clock.advance(7)
+        await sink.gets(lambda: sink.texts == ["first", "second"] and sink.edus("m.receipt"))
+        assert sink.requests[0] == sink.requests[1]
+        assert len(sink.edus("m.direct_to_device")) == 1
+
+
+async def test_restart_ends_the_typing_that_was_told(tmp_path: Path) -> None:
+    """The destination would show it until it gives up."""
+    world = World(tmp_path)
+    await quiet()
+    world.type(0, True)
+    await until(world.wire.typing)
+    await world.crash()
+    await until(lambda: not world.wire.typing())
+    await world.close()
+
+
+HAPPENS = {
+    "say": (12, 2),
+    "flood": (2, 2),
+    "write": (5, 0),
+    "type": (5, 2),
+    "stop": (5, 2),
+    "read": (4, 2),
+    "lose answers": (6, 2),
+    "lose requests": (3, 2),
+    "refuse": (2, 1),
+    "down": (3, 0),
+    "up": (3, 0),
+    "crash": (5, 0),
+    "turn": (4, 6),
+    "quiet": (10, 0),
+    "wait": (6, 400),
+}
+"""What may happen, how often, and the greatest number that goes with it."""
+
+
+def schedule(seed: int, length: int, longest_wait: int) -> list[tuple[str, int]]:
+    """Return a repeatable schedule."""
+    chance = random.Random(seed)
+    weights = [weight for weight, _ in HAPPENS.values()]
+    return [
+        (name, chance.randint(0, longest_wait if name == "wait" else HAPPENS[name][1]))
+        for name in chance.choices(list(HAPPENS), weights, k=length)
+    ]
+
+
+async def play(world: World, steps: list[tuple[str, int]]) -> None:
+    """Let everything happen that the schedule says."""
+    wire = world.wire
+    for name, what in steps:
+        match name:
+            case "say":
+                world.say(what)
+            case "flood":
+                for _ in range(60):
+                    world.say(what)
+            case "write":
+                world.write()
+            case "type" | "stop":
+                world.type(what, name == "type")
+            case "read":
+                world.read(what)
+            case "lose answers":
+                wire.lost_answers = what
+            case "lose requests":
+                wire.lost_requests = what
+            case "refuse":
+                wire.refusals = what
+            case "down" | "up":
+                wire.is_down = name == "down"
+            case "crash":
+                await world.crash()
+            case "turn":
+                for _ in range(what):
+                    await asyncio.sleep(0)
+            case "quiet":
+                await quiet()
+            case "wait":
+                await world.clock.advance(what)
+
+
+@pytest.mark.parametrize("seed", range(40 * DEPTH))
+async def test_everything_arrives_once_and_in_order_whatever_fails(seed: int, tmp_path: Path) -> None:
+    """Lost requests, lost answers, refusals, outages and crashes; in the end the destination knows what is so."""
+    world = World(tmp_path)
+    await quiet()
+    await play(world, schedule(seed, 40, 200))
+    await world.settle()
+    wire = world.wire
+    assert wire.texts() == world.texts
+    assert [content["number"] for content in wire.edus("m.direct_to_device")] == world.messages
+    assert wire.typing() == {(room, ALICE) for room in world.rooms if world.ctx.typing.users(room)}
+    read = {room: receipts.find(world.db, room, ALICE, "") for room in world.rooms}
+    assert wire.read() == {room: found["event_id"] for room, found in read.items() if found is not None}
+    assert list(trees.destination_queue.keys(world.db)) == []
+    await world.close()
+
+
+@pytest.mark.parametrize("seed", range(1000, 1000 + 25 * DEPTH))
+async def test_long_outages_lose_nothing_that_matters(seed: int, tmp_path: Path) -> None:
+    """The newest event of each room arrives, to-device messages each once and in order, and nobody is left typing."""
+    world = World(tmp_path)
+    await quiet()
+    await play(world, schedule(seed, 40, 6000))
+    await world.settle()
+    wire = world.wire
+    newest = [timeline.event(world.db, event_id) for event_id in world.events.values()]
+    assert {event.content["body"] for event in newest if event is not None} <= set(wire.texts()) <= set(world.texts)
+    assert [content["number"] for content in wire.edus("m.direct_to_device")] == world.messages
+    assert wire.typing() == {(room, ALICE) for room in world.rooms if world.ctx.typing.users(room)}
+    assert list(trees.destination_queue.keys(world.db)) == []
+    assert list(trees.destination_room.keys(world.db)) == []
+    await world.close()

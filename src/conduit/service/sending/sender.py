@@ -53,15 +53,17 @@ async def run(ctx: Context) -> None:
 class _Destination:
     """What is known of a destination beyond what is stored."""
 
-    __slots__ = ("ephemera", "in_flight", "is_marked", "name", "task")
+    __slots__ = ("ephemera", "in_flight", "name", "task")
 
     def __init__(self, ctx: Context, name: ServerName) -> None:
         self.name = name
         self.ephemera = Ephemera(transaction.told_typing(ctx.db, name))
         self.in_flight = transaction.in_flight(ctx.db, name)
-        self.is_marked = trees.servername_educount.has(ctx.db, name)
-        """Whether it is on record up to where the destination knows receipts."""
         self.task: asyncio.Task[None] | None = None
+        if not trees.servername_educount.has(ctx.db, name):
+            # So that after a restart it is known from where on to look for receipts.
+            with ctx.db.batch() as batch:
+                trees.servername_educount.put(batch, name, max(0, ctx.db.current_count() - 1))
 
 
 class Sender:
@@ -159,19 +161,9 @@ class Sender:
         ctx = self._ctx
         if server_name_of(user_id) != ctx.server_name:
             return
-        unmarked = []
         for destination in self._others(room_id):
             destination.ephemera.note_receipt((room_id, user_id, thread))
-            if not destination.is_marked:
-                unmarked.append(destination)
             self._wake(destination.name)
-        found = receipts.find(ctx.db, room_id, user_id, thread) if unmarked else None
-        if found is not None:
-            # So that after a restart it is known from where on to look.
-            with ctx.db.batch() as batch:
-                for destination in unmarked:
-                    trees.servername_educount.put(batch, destination.name, found["count"] - 1)
-                    destination.is_marked = True
 
     # --- workers
 

@@ -18,10 +18,24 @@ def test_public_addresses_are_reached(address: str) -> None:
 
 @pytest.mark.parametrize(
     "address",
-    (
-        "127.0.0.1 127.8.9.1 10.1.2.3 192.168.0.1 169.254.169.254 0.0.0.0 100.64.0.1 224.0.0.1 "
-        ":: ::1 fe80::1 fe80::1%eth0 fc00::1 fd12:3456::1 ff02::1 2001:db8::1"
-    ).split(),
+    [
+        "127.0.0.1",
+        "127.8.9.1",
+        "10.1.2.3",
+        "192.168.0.1",
+        "169.254.169.254",
+        "0.0.0.0",
+        "100.64.0.1",
+        "224.0.0.1",
+        "::",
+        "::1",
+        "fe80::1",
+        "fe80::1%eth0",
+        "fc00::1",
+        "fd12:3456::1",
+        "ff02::1",
+        "2001:db8::1",
+    ],
 )
 def test_private_addresses_are_not(address: str) -> None:
     """The machine, its networks, and what is no place at all."""

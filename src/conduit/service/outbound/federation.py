@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 from urllib.parse import quote, urlencode
+from weakref import WeakValueDictionary
 
 import orjson
 
@@ -32,6 +33,8 @@ Query = Mapping[str, str | Sequence[str]]
 SECONDS = 60.0
 MAX_ANSWER = 10 * 1024 * 1024
 """Bytes that an answer may have unless its caller says otherwise."""
+MOST_TO_ONE = 25
+"""Requests under way to one server."""
 _TOO_MANY = 429
 _WELL = frozenset({"M_NOT_YET_UPLOADED", "M_TOO_LARGE"})
 """Errors that come with a status of 500 or more from a server that is well."""
@@ -72,6 +75,8 @@ class FederationClient:
         self._backoff = backoff
         self._policy = policy
         self._slots = asyncio.Semaphore(max_requests)
+        self._each: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
+        self._most = max(1, min(MOST_TO_ONE, max_requests // 4))
 
     async def get(
         self,
@@ -142,7 +147,7 @@ class FederationClient:
         self._check(server, now)
         content = dump(body) if isinstance(body, dict) else body
         headers = self._headers(method, server, target, content, signed)
-        async with self._slots:
+        async with self._slots_of(server), self._slots:
             try:
                 answer = await self._wire.exchange(
                     server, method, target, headers, content, seconds=seconds, max_bytes=max_bytes
@@ -174,7 +179,7 @@ class FederationClient:
         self._check(server, now)
         target = _with_query(target, query)
         headers = self._headers("GET", server, target, None, True)
-        async with self._slots:
+        async with self._slots_of(server), self._slots:
             opened = False
             try:
                 async with self._wire.stream(
@@ -194,6 +199,13 @@ class FederationClient:
                 if not opened:
                     self._backoff.failed(server, error.reason)
                 raise
+
+    def _slots_of(self, server: str) -> asyncio.Semaphore:
+        """Return the places of one server: whoever answers slowly takes a part of all, not all."""
+        slots = self._each.get(server)
+        if slots is None:
+            slots = self._each[server] = asyncio.Semaphore(self._most)
+        return slots
 
     def _check(self, server: str, now: bool) -> None:
         if not is_server_name(server):

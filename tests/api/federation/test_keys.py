@@ -1,0 +1,130 @@
+"""Published keys, and the notary for those of others."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from conduit.protocol import signing
+from conduit.service.outbound.server_keys import read_document
+from tests.support.federation import Network, network
+
+HERE = "here.test"
+QUERY = "/_matrix/key/v2/query"
+HOUR = 3_600_000
+
+
+@pytest.fixture
+async def net() -> AsyncIterator[Network]:
+    """A homeserver that vouches."""
+    async with network(HERE) as net:
+        yield net
+
+
+async def ask(net: Network, server_keys: Any, expect: Any = 200) -> Any:
+    """Return the objects that the notary gives."""
+    answer = await net[HERE].client().post(QUERY, {"server_keys": server_keys}, expect)
+    return answer.get("server_keys")
+
+
+def is_signed_by(net: Network, document: Any) -> bool:
+    """Tell whether the homeserver has signed."""
+    key = net[HERE].ctx.signing_key
+    return signing.verify(document, HERE, key.key_id, key.public_key)
+
+
+@pytest.mark.parametrize("path", ["/_matrix/key/v2/server", "/_matrix/key/v2/server/ed25519%3Ax"])
+async def test_own_keys_are_published(net: Network, path: str) -> None:
+    """Signed with the key that they hold; older servers name one in the path."""
+    document = await net[HERE].client().get(path)
+    now = net.clock.now_ms()
+    keys = read_document(document, HERE, now_ms=now, ignored=())
+    assert net[HERE].ctx.signing_key.key_id in keys.keys
+    assert keys.valid_until >= now + HOUR
+
+
+async def test_notary_signs_what_it_fetched(net: Network) -> None:
+    """The server's own signature stays; the answer is kept."""
+    peer = net.peer("a.test")
+    for _ in range(3):
+        (document,) = (await net[HERE].client().get(f"{QUERY}/a.test"))["server_keys"]
+        assert is_signed_by(net, document)
+        read_document(document, "a.test", now_ms=net.clock.now_ms(), ignored=())
+        assert document["verify_keys"] == peer.key_document()["verify_keys"]
+    assert net.board.deliveries.count("a.test") == 1
+
+
+async def test_many_are_asked_about_at_once(net: Network) -> None:
+    """Servers that cannot be reached are left out, names that are none too; this server is among those known."""
+    net.peer("a.test"), net.peer("b.test")
+    documents = await ask(net, {"a.test": {}, "b.test": {"ed25519:peer": {}}, "gone.test": {}, "no name": {}, HERE: {}})
+    assert sorted(document["server_name"] for document in documents) == ["a.test", "b.test", HERE]
+    assert all(is_signed_by(net, document) for document in documents)
+    assert await ask(net, {}) == []
+
+
+async def test_last_answer_stands_in_for_a_server_that_is_gone(net: Network) -> None:
+    """So that signatures of old events can still be verified, even when the object has run out."""
+    net.peer("a.test")
+    await ask(net, {"a.test": {}})
+    net.board.down("a.test")
+    net.clock.jump(30 * 24 * 3600)
+    (document,) = await ask(net, {"a.test": {}})
+    assert document["server_name"] == "a.test"
+
+
+async def test_object_is_renewed_after_half_its_lifetime(net: Network) -> None:
+    """Or when it does not hold for as long as asked, or lacks a key."""
+    peer = net.peer("a.test")
+    peer.valid_until_ts = net.clock.now_ms() + 4 * HOUR
+
+    async def fetched(criteria: Any) -> int:
+        await ask(net, {"a.test": criteria})
+        count = net.board.deliveries.count("a.test")
+        net.board.deliveries.clear()
+        net.clock.jump(60)
+        return count
+
+    assert await fetched({}) == 1
+    assert await fetched({}) == 0
+    net.clock.jump(2 * 3600)
+    assert await fetched({}) == 1
+    assert await fetched({"ed25519:other": {}}) == 1
+    assert await fetched({"ed25519:peer": {"minimum_valid_until_ts": net.clock.now_ms() + 3 * HOUR}}) == 1
+    assert await fetched({"ed25519:peer": {"minimum_valid_until_ts": net.clock.now_ms()}}) == 0
+
+
+@pytest.mark.parametrize(
+    "server_keys",
+    [
+        [],
+        None,
+        {"a.test": []},
+        {"a.test": {"ed25519:x": 1}},
+        {"a.test": {"ed25519:x": {"minimum_valid_until_ts": "now"}}},
+        {"a.test": {"ed25519:x": {"minimum_valid_until_ts": -1}}},
+        {f"a{n}.test": {} for n in range(1001)},
+    ],
+)
+async def test_malformed_queries_are_refused(net: Network, server_keys: Any) -> None:
+    """Nothing is asked of anybody."""
+    await ask(net, server_keys, 400)
+    assert net.board.requests == []
+
+
+async def test_name_in_the_path_is_checked(net: Network) -> None:
+    """What is no server name, and what is no time."""
+    client = net[HERE].client()
+    await client.get(f"{QUERY}/a%20b", "M_INVALID_PARAM")
+    await client.get(f"{QUERY}/a.test?minimum_valid_until_ts=x", "M_INVALID_PARAM")
+    assert (await client.get(f"{QUERY}/gone.test"))["server_keys"] == []
+
+
+async def test_nothing_is_told_while_federation_is_off() -> None:
+    """Nor asked."""
+    async with network(HERE, allow_federation=False) as net:
+        await net[HERE].client().get("/_matrix/key/v2/server", "M_FORBIDDEN")
+        await net[HERE].client().get(f"{QUERY}/a.test", "M_FORBIDDEN")
+        await ask(net, {"a.test": {}}, "M_FORBIDDEN")

@@ -169,7 +169,7 @@ async def test_missing_events_of_bad_requests_are_refused(net: Network) -> None:
     room = await alice.create_room(preset="public_chat")
     eve = Visitor(net.peer("peer.test"), "one.test")
     await eve.join(room, EVE)
-    good = {"latest_events": [], "earliest_events": []}
+    good: dict[str, Any] = {"latest_events": [], "earliest_events": []}
     for body, errcode in (
         ({}, "M_MISSING_PARAM"),
         ({**good, "latest_events": "x"}, "M_BAD_JSON"),

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from conduit.database import trees
+from conduit.protocol.ids import RoomId, UserId
 from conduit.protocol.pdu import Event
 from conduit.protocol.room_versions import SUPPORTED
 from conduit.service.rooms import members
@@ -148,7 +149,8 @@ async def test_invite_that_is_not_signed_by_its_senders_server_is_refused(net: N
     room = ForeignRoom(peer, EVE)
     event = invite_to(room, alice.user_id)
     target = target_of(event)
-    for signatures in ({}, {"peer.test": {peer.key.key_id: "a" * 86}}, {"peer.test": {}}):
+    wrong: tuple[dict[str, Any], ...] = ({}, {"peer.test": {peer.key.key_id: "a" * 86}}, {"peer.test": {}})
+    for signatures in wrong:
         spoilt = {**event.pdu, "signatures": signatures}
         await peer.put("one.test", target, {**body_of(room, event), "event": spoilt}, "M_FORBIDDEN")
     await mallory.put("one.test", target, body_of(room, event), "M_FORBIDDEN")
@@ -276,7 +278,7 @@ async def test_advisory_11_invite_state_of_any_shape_does_not_break_the_users_sy
     deep: Any = "x"
     for _ in range(150):
         deep = [deep]
-    odd = [
+    odd: list[Any] = [
         None,
         7,
         "text",
@@ -353,7 +355,7 @@ async def test_invite_after_a_leave_is_shown_again(net: Network) -> None:
     await peer.send("one.test", [kick])
     again = room.build("m.room.member", {"membership": "invite", "reason": "sorry"}, key=alice.user_id)
     await peer.put("one.test", target_of(again), body_of(room, again))
-    assert members.membership(server.ctx.db, room.id, alice.user_id) == "invite"
+    assert members.membership(server.ctx.db, RoomId(room.id), UserId(alice.user_id)) == "invite"
     assert room.id in await invited(alice)
 
 
@@ -367,7 +369,7 @@ async def test_invite_that_is_taken_back_vanishes(net: Network) -> None:
     await peer.put("one.test", target_of(event), body_of(room, event))
     since = (await alice.sync())["next_batch"]
     await peer.send("one.test", [room.build("m.room.member", {"membership": "leave"}, key=alice.user_id)])
-    assert members.membership(server.ctx.db, room.id, alice.user_id) == "leave"
+    assert members.membership(server.ctx.db, RoomId(room.id), UserId(alice.user_id)) == "leave"
     assert await invited(alice) == {}
     assert room.id in (await alice.sync(since))["rooms"]["leave"]
 
@@ -390,5 +392,5 @@ async def test_invite_is_not_taken_back_by_others(net: Network) -> None:
     await mallory.send("one.test", [kick])
     await peer.send("one.test", [forged, {**kick.pdu, "signatures": {}}, {**kick.pdu, "depth": "x"}])
     await peer.send("one.test", [room.build("m.room.member", {"membership": "join"}, key=alice.user_id)])
-    assert members.membership(server.ctx.db, room.id, alice.user_id) == "invite"
+    assert members.membership(server.ctx.db, RoomId(room.id), UserId(alice.user_id)) == "invite"
     assert room.id in await invited(alice)

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from conduit.protocol.ids import RoomId
 from conduit.protocol.room_versions import SUPPORTED
 from conduit.service.rooms import members, state
 from tests.support.client import segment
@@ -42,7 +43,7 @@ async def test_join_of_every_room_version_is_accepted_and_told_of(net: Network, 
     known = {event.event_id for event in joined.auth_chain}
     assert set(joined.event.auth_events) <= known
     assert (await alice.state(room, "m.room.member", EVE))["membership"] == "join"
-    assert members.servers(net["one.test"].ctx.db, room) == ["one.test", "peer.test"]
+    assert members.servers(net["one.test"].ctx.db, RoomId(room)) == ["one.test", "peer.test"]
 
 
 async def test_join_in_the_first_form_is_answered_in_a_pair(net: Network) -> None:
@@ -139,7 +140,7 @@ async def test_join_that_the_rules_refuse_is_forbidden(net: Network) -> None:
     await alice.post(f"/rooms/{segment(public)}/ban", {"user_id": EVE})
     await eve.template("join", public, EVE, "M_FORBIDDEN")
     await eve.send("join", event, "M_FORBIDDEN")
-    assert EVE not in members.joined(net["one.test"].ctx.db, public)
+    assert EVE not in members.joined(net["one.test"].ctx.db, RoomId(public))
 
 
 async def test_join_that_is_not_validly_signed_is_forbidden(net: Network) -> None:
@@ -169,7 +170,7 @@ async def test_advisory_02_join_for_another_room_or_event_than_its_path_is_refus
     misnamed = f"{FEDERATION}/v2/send_join/{segment(room)}/{segment('$' + 'a' * 43)}"
     await eve.peer.put("one.test", misnamed, event.pdu, "M_INVALID_PARAM")
     for room_id in (room, other):
-        assert EVE not in members.joined(net["one.test"].ctx.db, room_id)
+        assert EVE not in members.joined(net["one.test"].ctx.db, RoomId(room_id))
 
 
 async def test_join_sent_by_another_server_than_the_joiners_is_refused(net: Network) -> None:
@@ -198,7 +199,7 @@ async def test_what_is_no_join_is_refused(net: Network) -> None:
         await eve.send("join", eve.seal(template, **changes), "M_INVALID_PARAM")
     await eve.send("join", eve.seal(template, content={"bad": 1.5}), "M_BAD_JSON")
     await eve.send("join", eve.seal(template, depth=-1), "M_BAD_JSON")
-    assert state.current_id(net["one.test"].ctx.db, room, "m.room.member", EVE) is None
+    assert state.current_id(net["one.test"].ctx.db, RoomId(room), "m.room.member", EVE) is None
 
 
 async def test_join_of_a_server_that_the_acl_denies_is_forbidden(net: Network) -> None:
@@ -260,7 +261,7 @@ async def test_restricted_join_by_a_member_of_the_space_is_authorised(net: Netwo
     joined = await eve.join(room, EVE)
     assert joined.answer["event"]["content"]["join_authorised_via_users_server"] == alice.user_id
     assert "one.test" in joined.answer["event"]["signatures"]
-    assert EVE in members.joined(net["one.test"].ctx.db, room)
+    assert EVE in members.joined(net["one.test"].ctx.db, RoomId(room))
 
 
 async def test_restricted_join_that_cannot_be_judged_is_left_to_others(net: Network) -> None:

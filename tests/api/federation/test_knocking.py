@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from conduit.protocol.ids import RoomId
 from conduit.protocol.pdu import Event
 from conduit.protocol.room_versions import ROOM_VERSIONS
 from conduit.service.rooms import members
@@ -42,7 +43,7 @@ async def test_knock_is_taken_and_answered_with_what_the_room_is(net: Network, v
     assert {"m.room.create", "m.room.name", "m.room.join_rules"} <= {event.type for event in told}
     assert {event.room_id for event in told} == {room}
     assert all("signatures" in event.pdu for event in told)
-    assert members.servers(net["one.test"].ctx.db, room) == ["one.test"]
+    assert members.servers(net["one.test"].ctx.db, RoomId(room)) == ["one.test"]
 
 
 async def test_knock_can_be_taken_back(net: Network) -> None:
@@ -97,4 +98,4 @@ async def test_what_is_no_knock_of_the_asking_servers_user_is_refused(net: Netwo
     other = await alice.create_room()
     target = f"{FEDERATION}/v1/send_knock/{segment(other)}/{segment(knock.event_id)}"
     await eve.peer.put("one.test", target, knock.pdu, "M_INVALID_PARAM")
-    assert members.knocking(net["one.test"].ctx.db, room) == []
+    assert members.knocking(net["one.test"].ctx.db, RoomId(room)) == []

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from conduit.protocol.ids import RoomId
 from conduit.service.rooms import members, state
 from tests.support.client import segment
 from tests.support.federation import Network, network
@@ -40,7 +41,7 @@ async def test_leave_of_who_is_in_the_room_ends_the_membership(net: Network) -> 
     leave = await eve.signed("leave", room, EVE)
     assert await eve.send("leave", leave) == {}
     assert (await alice.state(room, "m.room.member", EVE))["membership"] == "leave"
-    assert members.servers(net["one.test"].ctx.db, room) == ["one.test"]
+    assert members.servers(net["one.test"].ctx.db, RoomId(room)) == ["one.test"]
 
 
 async def test_rejected_invite_is_a_leave(net: Network) -> None:
@@ -98,7 +99,7 @@ async def test_what_is_no_leave_is_refused(net: Network) -> None:
     for changes in ({"state_key": alice.user_id}, {"content": {"membership": "join"}}, {"type": "m.room.name"}):
         await eve.send("leave", eve.seal(template, **changes), "M_INVALID_PARAM")
     await eve.send("leave", eve.seal(template, content={"bad": 1.5}), "M_BAD_JSON")
-    current = state.current(net["one.test"].ctx.db, room, "m.room.member", EVE)
+    current = state.current(net["one.test"].ctx.db, RoomId(room), "m.room.member", EVE)
     assert current is not None
     assert current.membership == "invite"
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from conduit.protocol.ids import RoomId
 from conduit.protocol.signing import SigningKey
 from conduit.service.rooms import members
 from tests.support.client import segment
@@ -65,7 +66,7 @@ async def test_proof_of_being_meant_becomes_an_invite(net: Network) -> None:
     content = await alice.state(room, "m.room.member", EVE)
     assert content["membership"] == "invite"
     assert content["third_party_invite"]["display_name"] == "e...@example.org"
-    assert members.invited(net["one.test"].ctx.db, room) == [EVE]
+    assert members.invited(net["one.test"].ctx.db, RoomId(room)) == [EVE]
 
 
 async def test_proof_that_does_not_hold_is_refused(net: Network) -> None:
@@ -83,7 +84,7 @@ async def test_proof_that_does_not_hold_is_refused(net: Network) -> None:
     ]
     for body in cases:
         await eve.peer.put("one.test", target_of(room), body, "M_FORBIDDEN")
-    assert members.invited(net["one.test"].ctx.db, room) == []
+    assert members.invited(net["one.test"].ctx.db, RoomId(room)) == []
 
 
 async def test_advisory_02_exchange_for_another_room_than_its_path_is_refused(net: Network) -> None:
@@ -92,7 +93,7 @@ async def test_advisory_02_exchange_for_another_room_than_its_path_is_refused(ne
     other = await alice.create_room(preset="private_chat")
     await eve.peer.put("one.test", target_of(other), partial(room, alice.user_id), "M_INVALID_PARAM")
     await eve.peer.put("one.test", target_of("!unknown:one.test"), partial(room, alice.user_id), "M_NOT_FOUND")
-    assert members.invited(net["one.test"].ctx.db, room) == []
+    assert members.invited(net["one.test"].ctx.db, RoomId(room)) == []
 
 
 async def test_exchange_of_what_is_no_invite_is_refused(net: Network) -> None:
@@ -109,4 +110,4 @@ async def test_exchange_of_what_is_no_invite_is_refused(net: Network) -> None:
         ({**good, "state_key": "eve"}, "M_INVALID_PARAM"),
     ):
         await eve.peer.put("one.test", target_of(room), body, errcode)
-    assert members.invited(net["one.test"].ctx.db, room) == []
+    assert members.invited(net["one.test"].ctx.db, RoomId(room)) == []

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from conduit.protocol.hashes import essential_bytes
+from conduit.protocol.ids import RoomId
 from conduit.protocol.pdu import Event
 from conduit.protocol.room_versions import ROOM_VERSIONS
 from conduit.protocol.signing import SigningKey
@@ -103,7 +104,7 @@ async def test_policy_server_that_is_not_in_the_room_has_no_say(net: Network) ->
     before = len(asked(guard))
     await alice.send(room, "hello")
     assert len(asked(guard)) == before
-    assert policy.of_room(net["one.test"].ctx.db, room) is None
+    assert policy.of_room(net["one.test"].ctx.db, RoomId(room)) is None
 
 
 @pytest.mark.parametrize(
@@ -115,7 +116,7 @@ async def test_policy_of_another_shape_is_none(net: Network, content: Any) -> No
     """A server name and a key are needed."""
     alice, room, _ = await guarded(net)
     await alice.set_state(room, policy.TYPE, content)
-    assert policy.of_room(net["one.test"].ctx.db, room) is None
+    assert policy.of_room(net["one.test"].ctx.db, RoomId(room)) is None
     await alice.send(room, "hello")
 
 

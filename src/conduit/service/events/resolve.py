@@ -105,6 +105,9 @@ def _store(batch: Batch, states: tuple[int, ...], resolved: Mapping[int, int]) -
     first, *others = states
     differing = {key for other in others for part in state.diff(batch, first, other) for key in part}
     entries = {key: resolved.get(key) for key in differing}
+    # Resolution may also bring back what none of the states has, out of the auth chains.
+    whole = state.ids(batch, first)
+    entries.update((key, event) for key, event in resolved.items() if whole.get(key) != event)
     for number in reversed(states):
         if all(state_layers.look_up(batch, number, key) == event for key, event in entries.items()):
             break

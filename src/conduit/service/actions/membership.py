@@ -77,13 +77,15 @@ def servers_for(ctx: Context, room_id: RoomId, user_id: UserId, via: Sequence[Se
 
     That is who has invited the user, those that the client names, those that were in the room when this server was, and the one that the room is named after.
     """
-    servers: list[ServerName] = []
-    if members.membership(ctx.db, room_id, user_id) == "invite":
-        told = members.invite_state(ctx.db, room_id, user_id)
-        own = [event for event in told if event["type"] == "m.room.member" and event["state_key"] == user_id]
-        servers += [server_name_of(event["sender"]) for event in own]
+    membership = members.membership(ctx.db, room_id, user_id)
+    told = members.invite_state if membership == "invite" else members.knock_state
+    stripped = told(ctx.db, room_id, user_id)
+    own = [event for event in stripped if event["type"] == "m.room.member" and event["state_key"] == user_id]
+    servers = [server_name_of(event["sender"]) for event in own]
     servers += via
     servers += members.servers(ctx.db, room_id)
+    # Who has set the room's name or made it was in the room at some time.
+    servers += [server_name_of(event["sender"]) for event in stripped]
     if ":" in room_id and is_server_name(room_id.partition(":")[2]):
         servers.append(server_name_of(room_id))
     return list(dict.fromkeys(servers))

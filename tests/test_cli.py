@@ -18,6 +18,7 @@ import conduit
 from conduit.cli import Exit, main
 from conduit.database.migrations import SCHEMA_KEY
 from conduit.database.open import open_database
+from conduit.service import identity
 
 
 @pytest.fixture(autouse=True)
@@ -96,6 +97,43 @@ def test_every_status_is_documented() -> None:
     text = (Path(__file__).parents[1] / "docs" / "operating.md").read_text()
     for status in Exit:
         assert f"\n| {int(status)} |" in text, status
+
+
+# --- federation -------------------------------------------------------------------------------------------------------
+
+
+def test_new_signing_key_is_used_and_the_old_one_published(config: Path, capsys) -> None:
+    """What the old key has signed stays verifiable; twice makes two old keys."""
+    data = config.parent / "data"
+    open_database(data, "lmdb").close_now()
+    assert main(["rotate-signing-key", "--config", str(config)]) == Exit.OK
+    assert main(["rotate-signing-key", "--config", str(config)]) == Exit.OK
+    first, second = (line.split() for line in capsys.readouterr().out.splitlines())
+    assert first[3] == second[second.index("on;") + 1]
+    db = open_database(data, "lmdb")
+    assert identity.signing_key(db).key_id == second[3]
+    assert set(identity.old_keys(db)) == {first[3], first[first.index("on;") + 1]}
+    db.close_now()
+
+
+def test_key_of_a_running_server_is_not_changed(config: Path, capsys) -> None:
+    """Nor is a directory made where there is none."""
+    assert main(["rotate-signing-key", "--config", str(config)]) == Exit.FOREIGN
+    assert not (config.parent / "data").exists()
+    db = open_database(config.parent / "data", "lmdb")
+    try:
+        assert main(["rotate-signing-key", "--config", str(config)]) == Exit.LOCKED
+    finally:
+        db.close_now()
+
+
+def test_check_federation_tells_by_its_status(config: Path, capsys) -> None:
+    """A server that cannot be found, in words."""
+    config.write_text(config.read_text() + "allow_federation = true\n")
+    assert main(["check-federation", "--config", str(config), "no-such-host.invalid:1"]) == Exit.FINDINGS
+    out = capsys.readouterr().out
+    assert "no-such-host.invalid cannot be resolved" in out
+    assert "no-such-host.invalid:1: 2 problems" in out
 
 
 # --- check-config -----------------------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ from conduit.database.errors import Corrupt, Foreign
 from conduit.database.memory import MemoryEngine
 from conduit.database.trees import TREE_NAMES
 from conduit.protocol.ids import ServerName
-from conduit.protocol.signing import SigningKey
+from conduit.protocol.signing import OldKey, SigningKey
 from conduit.service import identity
 
 HERE = ServerName("here.example")
@@ -76,3 +76,24 @@ def test_name_is_known_from_accounts_of_conduit(db: Database, user_id: str) -> N
         identity.settle_server_name(db, THERE)
     identity.settle_server_name(db, HERE)
     assert trees.global_.get(db, identity.SERVER_NAME) == HERE.encode()
+
+
+def test_old_keys_are_kept_when_the_key_is_changed(db: Database) -> None:
+    """Each with when it ended; the signing key is a new one."""
+    assert identity.old_keys(db) == {}
+    first = identity.signing_key(db)
+    second = identity.rotate_signing_key(db, 1000)
+    assert identity.signing_key(db).public_key == second.public_key != first.public_key
+    identity.rotate_signing_key(db, 2000)
+    assert identity.old_keys(db) == {
+        first.key_id: OldKey(first.public_key, 1000),
+        second.key_id: OldKey(second.public_key, 2000),
+    }
+
+
+@pytest.mark.parametrize("stored", [b"", b"[]", b"{", b'{"ed25519:a":{}}', b'{"ed25519:a":1}'])
+def test_old_keys_that_cannot_be_read_are_damage(db: Database, stored: bytes) -> None:
+    """They are not forgotten in silence."""
+    put(db, identity.OLD_KEYS, stored)
+    with pytest.raises(Corrupt, match="tree global"):
+        identity.old_keys(db)

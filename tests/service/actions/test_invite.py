@@ -45,7 +45,7 @@ async def test_invite_of_users_elsewhere_is_refused_in_words(hs: Homeserver) -> 
     (alice,) = await people(hs, "alice")
     room_id = await alice.create_room()
     error = await alice.invite(room_id, "@bob:elsewhere.org", expect="M_FORBIDDEN")
-    assert "federate" in error["error"]
+    assert "federation" in error["error"]
 
 
 async def test_invite_of_who_blocks_invites_is_refused_by_every_way(hs: Homeserver) -> None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from conduit.protocol.errors import BadJson, Forbidden, NotFound
-from conduit.protocol.ids import RoomId
+from conduit.database import trees
+from conduit.protocol.errors import BadJson, Forbidden
+from conduit.protocol.ids import RoomId, ServerName, UserId
 from conduit.service.actions import membership
+from conduit.service.rooms import members
 from conduit.service.users import profiles
 from tests.support.rooms import ALICE, BOB, World
 
@@ -34,17 +36,44 @@ def test_content_from_a_client_cannot_speak_for_the_server() -> None:
             membership.content_of(world.db, BOB, "join", extra={name: ["x"]})
 
 
-def test_reachable_rooms_are_known_and_have_somebody_here_or_nobody_anywhere() -> None:
-    """An unknown room is not found; a room of this server stays open when deserted."""
+def test_rooms_are_here_with_somebody_here_or_nobody_anywhere() -> None:
+    """An unknown room is elsewhere, and so is one that goes on without us; a room of this server stays open when deserted."""
     world = World()
-    with pytest.raises(NotFound):
-        membership.require_reachable(world.ctx, RoomId("!nowhere:localhost"))
+    assert not membership.is_here(world.ctx, RoomId("!nowhere:localhost"))
     room_id = world.create(ALICE)
-    membership.require_reachable(world.ctx, room_id)
+    assert membership.is_here(world.ctx, room_id)
     world.leave(room_id, ALICE)
-    membership.require_reachable(world.ctx, room_id)
+    assert membership.is_here(world.ctx, room_id)
+    world.join(room_id, BOB)
+    world.join(room_id, UserId("@zoe:far.test"))
+    world.leave(room_id, BOB)
+    assert not membership.is_here(world.ctx, room_id)
+
+
+def test_servers_for_a_room_begin_with_who_has_invited() -> None:
+    """Then those that the client names, those that were there, those that its stripped state names, and the one in the room's id."""
+    world = World()
+    room_id = RoomId("!room:named.test")
+    told = [
+        {"type": "m.room.create", "state_key": "", "sender": "@c:made.test", "content": {}},
+        {"type": "m.room.member", "state_key": ALICE, "sender": "@i:inviter.test", "content": {"membership": "invite"}},
+    ]
+    with world.db.batch() as batch:
+        members.record(batch, room_id, ALICE, "invite", count=batch.next_count(), event=0, stripped=told)
+    found = membership.servers_for(world.ctx, room_id, ALICE, [ServerName("via.test")])
+    assert found == ["inviter.test", "via.test", "made.test", "named.test"]
+    assert membership.servers_for(world.ctx, RoomId("!" + "A" * 43), BOB) == []
+
+
+def test_blocked_room_is_closed() -> None:
+    """What the administrators have blocked nobody enters."""
+    world = World()
+    room_id = world.create(ALICE)
+    membership.require_open(world.ctx, room_id)
+    with world.db.batch() as batch:
+        trees.disabledroomids.put(batch, room_id, True)
     with pytest.raises(Forbidden):
-        membership.require_known(world.db, RoomId("!nowhere:localhost"))
+        membership.require_open(world.ctx, room_id)
 
 
 def test_guest_access_must_say_can_join() -> None:

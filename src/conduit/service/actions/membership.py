@@ -49,12 +49,6 @@ def content_of(
     return content
 
 
-def require_known(source: CacheSource, room_id: RoomId) -> None:
-    """Raise `Forbidden` for a room of which this server knows nothing, as for one that the caller is not in."""
-    if not state.exists(source, room_id):
-        raise Forbidden("You are not in this room")
-
-
 def require_open(ctx: Context, room_id: RoomId) -> None:
     """Raise `Forbidden` for a room that the administrators of this server have closed."""
     if server_access.is_blocked(ctx.db, room_id):

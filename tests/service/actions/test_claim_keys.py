@@ -10,6 +10,7 @@ from conduit.protocol.errors import BadJson, InvalidParam
 from conduit.protocol.ids import DeviceId, UserId
 from conduit.service.actions.claim_keys import claim_keys, parse
 from conduit.service.keys import one_time_keys
+from tests.support.federation import network
 from tests.support.rooms import ALICE, BOB, context
 
 FAR = UserId("@carol:away.example")
@@ -38,3 +39,22 @@ def test_malformed_wishes_are_refused(value: dict[str, Any], error: type[Excepti
     """Before any key is handed out."""
     with pytest.raises(error):
         parse(value)
+
+
+async def test_keys_of_other_servers_devices_are_claimed_there() -> None:
+    """One request a server; what it adds, or has in the wrong shape, is dropped; who does not answer is a failure."""
+    async with network("one.test") as net:
+        alice, peer = await net["one.test"].register("alice"), net.peer("peer.test")
+        key = {"key": "abc", "signatures": {}}
+        told = {"@eve:peer.test": {"DEV": {"a:1": key}, "BAD": {"a:1": {"key": 5}}}, alice.user_id: {"X": {"a:1": key}}}
+        peer.on("POST", "/_matrix/federation/v1/user/keys/claim", {"one_time_keys": told})
+        wanted = {
+            "@eve:peer.test": {"DEV": "a", "BAD": "a"},
+            "@new:peer.test": {"DEV": "a"},
+            "@far:away.test": {"DEV": "a"},
+        }
+        answer = await alice.post("/keys/claim", {"one_time_keys": wanted, "timeout": 1000})
+        assert answer["one_time_keys"] == {"@eve:peer.test": {"DEV": {"a:1": key}}}
+        assert list(answer["failures"]) == ["away.test"]
+        (asked,) = [incoming.json() for incoming in peer.received]
+        assert asked == {"one_time_keys": {user: wanted[user] for user in ("@eve:peer.test", "@new:peer.test")}}

@@ -59,7 +59,7 @@ async def test_server_that_cannot_be_asked_is_a_failure_and_the_others_answer(ev
     alice = await eve.hs.register("alice")
     eve.peer.on("POST", QUERY, answered(EVE))
     eve.net.peer("broken.test").on("POST", QUERY, (500, {"errcode": "M_UNKNOWN", "error": "Oh"}))
-    users = {EVE: [], "@x:away.test": [], "@x:broken.test": [], alice.user_id: []}
+    users: dict[str, list[str]] = {EVE: [], "@x:away.test": [], "@x:broken.test": [], alice.user_id: []}
     answer = await alice.post("/keys/query", {"device_keys": users})
     assert sorted(answer["failures"]) == ["away.test", "broken.test"]
     assert answer["failures"]["away.test"]["status"] == 503

@@ -14,6 +14,7 @@ import asyncio
 from collections.abc import Callable, Hashable, Iterable
 from contextlib import AbstractContextManager
 from types import TracebackType
+from typing import Any
 
 WakeKey = Hashable
 Crowd = frozenset[WakeKey]
@@ -80,15 +81,15 @@ class Subscription(AbstractContextManager["Subscription"]):
     A key woken several times before it is taken is taken once. Keys in crowds are not seen. Leave the `with` block to end it.
     """
 
-    def __init__(self, watch: Watch, kinds: tuple[str, ...]) -> None:
+    def __init__(self, watch: Watch, kinds: tuple[Any, ...]) -> None:
         self._watch = watch
         self._kinds = kinds
-        self._keys: dict[tuple[str, ...], None] = {}
+        self._keys: dict[tuple[Any, ...], None] = {}
         self._alarm = Waiter(watch, frozenset())
         for kind in kinds:
             watch._subscriptions.setdefault(kind, []).append(self)
 
-    async def take(self, timeout: float | None = None) -> list[tuple[str, ...]]:  # noqa: ASYNC109 (as `Waiter.wait`)
+    async def take(self, timeout: float | None = None) -> list[tuple[Any, ...]]:  # noqa: ASYNC109 (as `Waiter.wait`)
         """Return the keys woken since the last call, in order of their first wake-up; wait for one if there is none.
 
         Empty once `timeout` seconds are over, or when the database is closing.
@@ -99,7 +100,7 @@ class Subscription(AbstractContextManager["Subscription"]):
         self._alarm.hush()
         return taken
 
-    def put(self, key: tuple[str, ...]) -> None:
+    def put(self, key: tuple[Any, ...]) -> None:
         """Add a key that was woken."""
         self._keys[key] = None
         self._alarm.wake()
@@ -143,7 +144,7 @@ class Watch:
         """Return a queue of every key woken or announced whose first part is one of `kinds`; leave its `with` block to end it."""
         return Subscription(self, kinds)
 
-    def announce(self, *keys: tuple[str, ...]) -> None:
+    def announce(self, *keys: tuple[Any, ...]) -> None:
         """Give news to the subscriptions of their kinds: what has changed, in the key itself. Nobody waits on it, and it is not noted."""
         if self._subscriptions:
             self._hand_out(keys)

@@ -16,10 +16,9 @@ import structlog
 
 from conduit.protocol.errors import MatrixError
 from conduit.protocol.ids import RoomId, ServerName, UserId, is_room_id, is_user_id, server_name_of
-from conduit.service.actions import receive_receipts, receive_to_device
+from conduit.service.actions import receive_presence, receive_receipts, receive_to_device
 from conduit.service.context import Context
 from conduit.service.keys import remote_devices
-from conduit.service.presence import STATES
 from conduit.service.rooms import members, partial, server_access
 
 log = structlog.get_logger(__name__)
@@ -27,11 +26,6 @@ log = structlog.get_logger(__name__)
 MAX_EDUS: Final = 100
 TYPING_MS: Final = 60_000
 """How long somebody types of whom nothing more is heard; other servers renew a notice more often."""
-MAX_PUSHES: Final = 500
-"""How many users' presence one EDU may tell."""
-MAX_STATUS: Final = 1_000
-"""Characters of a status message that are kept."""
-_MAX_AGO_MS: Final = 10 * 365 * 24 * 3_600_000
 
 Content = Mapping[str, Any]
 
@@ -63,29 +57,6 @@ def _take_typing(ctx: Context, origin: ServerName, content: Content) -> None:
         ctx.typing.start(room, user, TYPING_MS)
 
 
-def _take_presence(ctx: Context, origin: ServerName, content: Content) -> None:
-    """Presence: users of the server's, whom somebody here can see."""
-    pushes = content.get("push")
-    for push in pushes[:MAX_PUSHES] if isinstance(pushes, list) else ():
-        if not isinstance(push, dict):
-            continue
-        user_id, presence = push.get("user_id"), push.get("presence")
-        if not is_user_id(user_id) or server_name_of(str(user_id)) != origin or presence not in STATES:
-            continue
-        user = UserId(str(user_id))
-        if not remote_devices.is_in_sight(ctx.db, user, ctx.server_name):
-            continue
-        status, ago = push.get("status_msg"), push.get("last_active_ago")
-        is_time = isinstance(ago, int) and not isinstance(ago, bool) and 0 <= ago <= _MAX_AGO_MS
-        ctx.presence.set_remote(
-            user,
-            str(presence),
-            status[:MAX_STATUS] if isinstance(status, str) else None,
-            last_active_ago=ago if is_time else None,
-            currently_active=push.get("currently_active") is True,
-        )
-
-
 def is_open_to(ctx: Context, room_id: RoomId, origin: ServerName) -> bool:
     """Tell whether a server may tell something of a room: it is let in, and somebody here is in the room."""
     return (
@@ -104,7 +75,7 @@ def _take_receipts(ctx: Context, origin: ServerName, content: Content) -> None:
 
 _TAKERS: Final[dict[str, Callable[[Context, ServerName, Content], None]]] = {
     "m.typing": _take_typing,
-    "m.presence": _take_presence,
+    "m.presence": receive_presence.receive,
     "m.receipt": _take_receipts,
     "m.direct_to_device": receive_to_device.receive,
     "m.device_list_update": remote_devices.update,

@@ -60,6 +60,8 @@ class Presence:
         self._audience = audience
         self._enabled = enabled
         self._states: dict[UserId, _State] = {}
+        self._told: dict[UserId, _State] = {}
+        """Those that others were told of, the last one last."""
 
     def set(self, user_id: UserId, presence: str, status_msg: str | None) -> None:
         """Set what a client says: one of `STATES`, with the status message that replaces the former (`None` removes it)."""
@@ -143,15 +145,18 @@ class Presence:
 
     def changes(self, since: int, upto: int, *, offline: bool = True) -> dict[UserId, dict[str, Any]]:
         """Return the users whose presence changed in (since, upto], with the content of their `m.presence` events; without `offline` only who is not that."""
-        return {
-            user_id: self._content(state)
-            for user_id, state in self._states.items()
-            if since < state.count <= upto and (offline or state.presence != "offline")
-        }
+        found: dict[UserId, dict[str, Any]] = {}
+        for user_id, state in reversed(self._told.items()):
+            if state.count <= since:
+                break
+            if state.count <= upto and (offline or state.presence != "offline"):
+                found[user_id] = self._content(state)
+        return found
 
     def forget(self, user_id: UserId) -> None:
         """Forget a user whose account is gone."""
         self._states.pop(user_id, None)
+        self._told.pop(user_id, None)
 
     async def run(self) -> None:
         """Let presence decay. Runs until cancelled."""
@@ -183,7 +188,7 @@ class Presence:
             state.presence, state.active = "offline", False
             self._tell(user_id, state)
         elif state.presence == "offline" and silent >= FORGET_MS:
-            del self._states[user_id]
+            self.forget(user_id)
 
     def _content(self, state: _State) -> dict[str, Any]:
         now = self._clock.now_ms()
@@ -198,6 +203,8 @@ class Presence:
 
     def _tell(self, user_id: UserId, state: _State) -> None:
         state.count = self._db.next_count()
+        self._told.pop(user_id, None)
+        self._told[user_id] = state
         for key, crowds in self._audience(user_id):
             self._db.watch.wake((key,), crowds)
         if state.remote:

@@ -17,18 +17,25 @@ from conduit.service.rooms.moves import Moves
 
 
 def changes(
-    source: CacheSource, observer: UserId, since: int, upto: int, rooms: Iterable[RoomId] | None = None
+    source: CacheSource,
+    observer: UserId,
+    since: int,
+    upto: int,
+    rooms: Iterable[RoomId] | None = None,
+    own: Iterable[RoomId] | None = None,
 ) -> Moves:
     """Return who came into sight of `observer`, who went out of it, and who was invited where `observer` is, in the interval (since, upto].
 
     Somebody who already shared another room may be told as having come. `rooms` narrows the rooms looked at among those that the observer is in; by
-    default all are.
+    default all are. `own` are the rooms in which the observer moved, for who knows them.
     """
     came: set[UserId] = set()
     gone: set[UserId] = set()
     invited: set[UserId] = set()
-    own = {change.room_id for change in members.changes(source, observer, since, upto)}
-    for room_id in own:
+    if own is None:
+        own = [change.room_id for change in members.changes(source, observer, since, upto)]
+    moved_in = frozenset(own)
+    for room_id in moved_in:
         was_in = _is_in(source, room_id, observer, since)
         if members.is_joined(source, room_id, observer):
             # Also for who was in it before: while out of it, one hears of nobody's devices.
@@ -39,7 +46,7 @@ def changes(
             gone |= moves.joined_in(source, state.at_count(source, room_id, since) or 0)
     for room_id in members.rooms(source, observer) if rooms is None else rooms:
         head = state.head(source, room_id)
-        if room_id not in own and head is not None and head.since > since:
+        if room_id not in moved_in and head is not None and head.since > since:
             moved = moves.between(source, room_id, since, upto)
             came |= moved.came
             gone |= moved.went

@@ -104,12 +104,13 @@ _JOINED: Cached[RoomId, _Joined] = Cached(
 class _Rooms:
     """The rooms of a user. Frozen, with a list for each membership that is made when first asked for."""
 
-    __slots__ = ("_lists", "_news", "entries")
+    __slots__ = ("_lists", "_news", "_sight", "entries")
 
     def __init__(self, entries: LayeredMap[RoomId, Membership]) -> None:
         self.entries = entries
         self._lists: dict[str, list[RoomId]] | None = None
         self._news: tuple[WakeKey, ...] | None = None
+        self._sight: tuple[WakeKey, ...] | None = None
 
     def having(self, membership: str) -> list[RoomId]:
         if self._lists is None:
@@ -120,13 +121,17 @@ class _Rooms:
 
     def news_keys(self, user_id: UserId) -> tuple[WakeKey, ...]:
         if self._news is None:
-            joined = self.having("join")
             self._news = (
                 ("user", user_id),
-                *[("room", room_id) for room_id in joined],
-                *[("sight", room_id) for room_id in joined],
+                *[("room", room_id) for room_id in self.having("join")],
+                *self.sight_keys(),
             )
         return self._news
+
+    def sight_keys(self) -> tuple[WakeKey, ...]:
+        if self._sight is None:
+            self._sight = tuple([("sight", room_id) for room_id in self.having("join")])
+        return self._sight
 
 
 def _load_rooms(source: CacheSource, user_id: UserId) -> _Rooms:
@@ -314,6 +319,11 @@ def wake_in_sight(batch: Batch, user_id: UserId, server_name: ServerName) -> Non
 def news_keys(source: CacheSource, user_id: UserId) -> Sequence[WakeKey]:
     """Return the keys that tell of news for the user: the own one, and of each room one for what happens there and one for who is in it."""
     return _ROOMS.get(source, user_id).news_keys(user_id)
+
+
+def sight_keys(source: CacheSource, user_id: UserId) -> Sequence[WakeKey]:
+    """Return those of `news_keys` that tell of who is in the user's rooms: of their presence and their devices."""
+    return _ROOMS.get(source, user_id).sight_keys()
 
 
 # --- writing -------------------------------------------------------------------------------------------------------

@@ -83,8 +83,7 @@ def _since(window: Window, items: Mapping[str, Any]) -> Rooms:
     passes = window.room_filter.passes_room
     rooms = Rooms({}, [], [], {})
     moved: set[RoomId] = set()
-    for change in members.changes(window.db, window.user_id, window.since, window.upto):
-        room_id = change.room_id
+    for room_id in window.rooms_moved_in():
         moved.add(room_id)
         if not passes(room_id):
             continue
@@ -116,7 +115,7 @@ def _moved(window: Window, rooms: Rooms) -> Moves:
     """Return who came into sight and who went. An initial sync shows everybody anyway."""
     if window.initial or not (rooms.join or rooms.leave):
         return Moves(set(), set())
-    return sight.changes(window.db, window.user_id, window.since, window.upto, rooms.join)
+    return sight.changes(window.db, window.user_id, window.since, window.upto, rooms.join, window.rooms_moved_in())
 
 
 # --- their sections ------------------------------------------------------------------------------------------------

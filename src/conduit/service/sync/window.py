@@ -13,6 +13,7 @@ from conduit.protocol.filters import Filter, RoomEventFilter, RoomFilter
 from conduit.protocol.ids import DeviceId, RoomId, UserId
 from conduit.service import account_data
 from conduit.service.context import Context
+from conduit.service.rooms import members
 from conduit.service.rooms.client_events import Recipient
 from conduit.service.rooms.cuts import SyncToken
 from conduit.service.rooms.reading import PLAIN, Format, Reader
@@ -42,6 +43,7 @@ class Window:
 
     __slots__ = (
         "_form",
+        "_sight_news",
         "_to",
         "ctx",
         "db",
@@ -51,6 +53,7 @@ class Window:
         "full_state",
         "ignored",
         "initial",
+        "own_news",
         "room_filter",
         "since",
         "since_devices",
@@ -76,6 +79,9 @@ class Window:
         self.since = 0 if since is None else since.at
         self.since_devices = 0 if since is None else since.devices
         self.upto = ctx.db.current_count()
+        self.own_news = since is None or ctx.db.watch.last(("user", request.user_id)) > since.at
+        """Whether anything has happened in the interval that concerns the user beside what happens in rooms: else nothing of it need be looked for."""
+        self._sight_news: bool | None = None
         self.was_restarted = since is not None and since.start != ctx.db.start_count
         """Whether what is kept in memory only was lost since: nobody has told the client that those who typed do not type any more."""
         self.ignored: Collection[str] = account_data.ignored_users(ctx.db, request.user_id)
@@ -84,6 +90,20 @@ class Window:
         wanted = request.filter
         plain = wanted.event_fields is None and not wanted.federation_format
         self._form = PLAIN if plain else Format(wanted.event_fields, wanted.federation_format)
+
+    @property
+    def sight_news(self) -> bool:
+        """Whether presence or devices of anybody in sight, or of the user, may have changed in the interval."""
+        if self._sight_news is None:
+            keys = members.sight_keys(self.db, self.user_id)
+            self._sight_news = self.own_news or self.db.watch.latest(keys) > self.since
+        return self._sight_news
+
+    def rooms_moved_in(self) -> list[RoomId]:
+        """Return the rooms in which the user's own membership changed in the interval."""
+        if not self.own_news:
+            return []
+        return [change.room_id for change in members.changes(self.db, self.user_id, self.since, self.upto)]
 
     def reader(self, room_id: RoomId) -> Reader:
         """Return the user's view of a room."""

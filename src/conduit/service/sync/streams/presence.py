@@ -12,10 +12,10 @@ from conduit.service.sync.window import Window
 TYPE = "m.presence"
 
 
-def changes(window: Window, came: Iterable[UserId]) -> list[dict[str, Any]]:
+def changes(window: Window, came: Collection[UserId]) -> list[dict[str, Any]]:
     """Return the `m.presence` events of the interval, and those of users who came into sight in it; initially of everybody in sight."""
     wanted = window.filter.presence
-    if wanted.passes_nothing:
+    if wanted.passes_nothing or not (window.sight_news or came):
         return []
     presence = window.ctx.presence
     # Initially, who is not mentioned is offline.

@@ -37,6 +37,8 @@ def acknowledge(db: Database, user_id: UserId, device_id: DeviceId, since: SyncT
 def changes(window: Window) -> tuple[list[dict[str, Any]], int]:
     """Return the messages for the device, oldest first, and the count up to which that is all of them."""
     since = window.since_devices
+    if not window.own_news and since == window.since:
+        return [], window.upto
     found, upto = to_device.pending(window.db, window.user_id, window.device_id, since, window.upto)
     if found:
         _GIVEN.fill(window.db, (window.user_id, window.device_id), since + 1)

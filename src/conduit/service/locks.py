@@ -19,6 +19,7 @@ class Locks:
     def __init__(self) -> None:
         self._rooms = KeyedLock()
         self._users = KeyedLock()
+        self._histories = KeyedLock()
         self.large_work = asyncio.Semaphore(1)
         """Held by whoever has a helper process compute something large: one at a time."""
         self._entries = KeyedLock()
@@ -30,6 +31,10 @@ class Locks:
     def entry(self, room_id: RoomId) -> Held:
         """Return the lock under which a room is brought here from elsewhere, one join at a time; held while other servers are asked."""
         return self._entries(room_id)
+
+    def history(self, room_id: RoomId) -> Held:
+        """Return the lock under which a room's past is fetched from others. It is taken before the room's own."""
+        return self._histories(room_id)
 
     def user(self, user_id: UserId) -> Held:
         """Return the lock under which an account's own facts change."""

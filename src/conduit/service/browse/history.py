@@ -16,6 +16,7 @@ from conduit.protocol.filters import RoomEventFilter, parse_room_event_filter
 from conduit.protocol.ids import EventId, RoomId
 from conduit.service import account_data
 from conduit.service.context import Context
+from conduit.service.events import backfill
 from conduit.service.rooms import client_events, cuts, state
 from conduit.service.rooms.client_events import ClientEvent, Recipient
 from conduit.service.rooms.cuts import Cut
@@ -29,6 +30,9 @@ MAX_LIMIT: Final = 1000
 MAX_CONTEXT: Final = 200
 MAX_LOOKED_AT: Final = 5000
 """How many events one request looks at, however few of them pass; then the page ends early, with a token to go on from."""
+
+MAX_FETCHES: Final = 3
+"""How often other servers are asked for what is missing in one page."""
 
 EVERYTHING: Final = RoomEventFilter()
 
@@ -77,6 +81,8 @@ async def messages(
     if not wanted.passes_room(reader.room_id) or wanted.passes_nothing:
         return answer
     page = await _read(reader, min(first, newest), last, limit, wanted, backwards=backwards)
+    if backwards:
+        page = await _with_fetched(ctx, reader, page, min(first, newest), last, limit, wanted)
     answer["chunk"] = reader.render_all(page.events)
     # Forwards there may always be more to come, so whoever has got something gets a place to go on from.
     if page.more or (page.events and not backwards):
@@ -106,6 +112,19 @@ async def _read(reader: Reader, start: Cut, stop: Cut, limit: int, wanted: RoomE
             return Page(found, page.end, page.more)
         start = page.end
         await asyncio.sleep(0)
+
+
+async def _with_fetched(
+    ctx: Context, reader: Reader, page: Page, start: Cut, stop: Cut, limit: int, wanted: RoomEventFilter
+) -> Page:
+    """Return a page that goes backwards as it is once what is missing in its reach has been fetched from other servers."""
+    for _ in range(MAX_FETCHES):
+        end = page.end if page.more or len(page.events) >= limit else stop
+        hole = backfill.hole_before(ctx.db, reader.room_id, start, end)
+        if hole is None or not await backfill.backfill(ctx, reader.room_id, hole):
+            break
+        page = await _read(reader, start, stop, limit, wanted, backwards=True)
+    return page
 
 
 def find(reader: Reader, event_id: EventId) -> ClientEvent:

@@ -78,8 +78,10 @@ def servers_for(ctx: Context, origin: ServerName, room_id: RoomId, sender: Serve
 async def missing_events(ctx: Context, server: ServerName, event: Event, budget: Budget) -> list[Event]:
     """Return events between the room's leaves and `event`, as `server` gives them, checked; those that others cite first.
 
-    Asks again while what has come hangs in the air, within the budget.
+    Asks again while what has come hangs in the air, within the budget. What lies before all that is known of the room is history, and left out: on
+    events of that time nobody decides anew, and as leaves they would take the state back.
     """
+    oldest = _oldest_depth(ctx, event.room_id)
     found: dict[EventId, Event] = {}
     latest = [event.event_id]
     earliest = [leaf.event_id for leaf in leaves.of(ctx.db, event.room_id)][:MISSING_AT_A_TIME]
@@ -89,7 +91,7 @@ async def missing_events(ctx: Context, server: ServerName, event: Event, budget:
             "earliest_events": earliest,
             "latest_events": latest[:MISSING_AT_A_TIME],
             "limit": limit,
-            "min_depth": 0,
+            "min_depth": oldest,
         }
         federation = ctx.outbound.federation
         try:
@@ -101,10 +103,18 @@ async def missing_events(ctx: Context, server: ServerName, event: Event, budget:
         pdus = answer.get("events")
         fresh = await _checked(ctx, pdus if isinstance(pdus, list) else [], event, limit)
         fresh = [one for one in fresh if one.event_id not in found and one.event_id != event.event_id]
+        fresh = [one for one in fresh if one.depth >= oldest]
         found.update((one.event_id, one) for one in fresh)
         latest = [one.event_id for one in fresh if _hangs(ctx, one, found)]
     budget.events -= len(found)
-    return _in_order(found)
+    return in_order(found)
+
+
+def _oldest_depth(ctx: Context, room_id: RoomId) -> int:
+    """Return the depth of the oldest event in the room's timeline; 0 if there is none."""
+    place = timeline.first_position(ctx.db, room_id)
+    oldest = None if place is None else timeline.event_at(ctx.db, place)
+    return 0 if oldest is None else oldest.depth
 
 
 def _hangs(ctx: Context, event: Event, found: dict[EventId, Event]) -> bool:
@@ -120,7 +130,7 @@ async def _checked(ctx: Context, pdus: list[Any], event: Event, limit: int) -> l
     return good
 
 
-def _in_order(events: dict[EventId, Event]) -> list[Event]:
+def in_order(events: dict[EventId, Event]) -> list[Event]:
     """Return events so that each comes after those of them that it cites; what lies on a circle comes in any order."""
     ordered: list[Event] = []
     is_done: dict[EventId, bool] = {}

@@ -61,6 +61,8 @@ class Progress:
     """What has been found out about one event between two attempts to settle it."""
 
     resolved: dict[tuple[int, ...], int] = field(default_factory=dict)
+    filled: dict[int, int] = field(default_factory=dict)
+    """The state before the event with the members that it cites, by the state without them."""
     after: dict[int, int] = field(default_factory=dict)
     """The state after the event, by the state before it: made once, so that what it resolves to is found again."""
     suspect: str = ""
@@ -84,6 +86,8 @@ def settle(
     reason = _rejection(batch, event, cited, before)
     if reason is not None:
         return _reject(batch, event, before, reason)
+    if partial.is_partial(batch, event.room_id):
+        before = _with_members(batch, cited, before, progress)
     after = _state_after(batch, event, before, progress)
     if (reason := progress.suspect or _soft_failure(batch, event, cited, before)) != "":
         _keep(batch, event, SOFT_FAILED, before, after)
@@ -170,6 +174,22 @@ def _state_before(batch: Batch, event: Event, progress: Progress) -> int | Lacki
     return _resolved(batch, event, known, progress)
 
 
+def _with_members(batch: Batch, cited: list[Event], before: int, progress: Progress) -> int:
+    """Let members whom an event cites be known from now on, in a room whose members are not all known yet: clients show who has spoken."""
+    filled = progress.filled.get(before)
+    if filled is None:
+        filled = before
+        for auth in cited:
+            if auth.type != "m.room.member" or auth.state_key is None:
+                continue
+            key = short_ids.ensure_statekey(batch, auth.type, auth.state_key)
+            if state_layers.look_up(batch, filled, key) is None:
+                short = short_ids.ensure_event(batch, auth.event_id)
+                filled = state_layers.with_event(batch, filled, key, short)
+        progress.filled[before] = filled
+    return filled
+
+
 def _state_after(batch: Batch, event: Event, before: int, progress: Progress) -> int:
     if event.state_key is None:
         return before
@@ -190,6 +210,14 @@ def _is_gap(source: CacheSource, event_id: EventId) -> bool:
         return False
     facts = timeline.meta(source, event_id)
     return facts is None or facts.status == OUTLIER
+
+
+def rejection(source: CacheSource, event: Event, before: int) -> str | None:
+    """Return why an event is rejected, by its auth events, which are all known, or by the state before it; `None` if it is not."""
+    if event.type == "m.room.create":
+        create = state.current_id(source, event.room_id, "m.room.create")
+        return None if event.event_id == create else "The room has another create event"
+    return _rejection(source, event, timeline.events(source, event.auth_events), before)
 
 
 # --- the rules -----------------------------------------------------------------------------------------------------

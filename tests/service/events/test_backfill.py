@@ -1,0 +1,117 @@
+"""History from other servers: from before the join, and what was missed in between."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from conduit.database import trees
+from conduit.protocol.ids import RoomId
+from conduit.service.rooms import timeline
+from tests.support.client import User, segment
+from tests.support.federation import Network, network
+from tests.support.guest import Guest, worked_off
+from tests.support.visitor import FEDERATION
+
+
+@pytest.fixture
+async def net() -> AsyncIterator[Network]:
+    """Two homeservers."""
+    async with network("one.test", "two.test") as found:
+        yield found
+
+
+async def scroll(user: User, room: str, *, limit: int = 10) -> list[dict[str, Any]]:
+    """Return the whole history that a user gets by scrolling, oldest event first."""
+    found: list[dict[str, Any]] = []
+    start = ""
+    for _ in range(100):
+        page = await user.get(f"/rooms/{segment(room)}/messages?dir=b&limit={limit}{start}")
+        found += page["chunk"]
+        if "end" not in page:
+            return found[::-1]
+        start = f"&from={page['end']}"
+    raise AssertionError("it never ends")
+
+
+@pytest.mark.parametrize("version", ["1", "10", "12"])
+async def test_history_from_before_the_join_is_fetched_when_somebody_scrolls_there(net: Network, version: str) -> None:
+    """The newcomer sees the same events in the same order as who was there, back to the room's beginning."""
+    alice, bob = await net["one.test"].register("alice"), await net["two.test"].register("bob")
+    room = await alice.create_room(preset="public_chat", room_version=version)
+    for number in range(25):
+        await alice.send(room, str(number))
+        if number % 5 == 0:
+            await alice.put(f"/rooms/{segment(room)}/state/m.room.topic/", {"topic": str(number)})
+    await bob.post(f"/join/{segment(room)}?via=one.test", {})
+    theirs, ours = await scroll(alice, room), await scroll(bob, room, limit=7)
+    assert [event["event_id"] for event in ours] == [event["event_id"] for event in theirs]
+    assert ours[0]["type"] == "m.room.create"
+    # It is kept: the other server need not be there any more.
+    net.board.split(["one.test"], ["two.test"])
+    assert [event["event_id"] for event in await scroll(bob, room)] == [event["event_id"] for event in theirs]
+
+
+async def test_history_that_newcomers_may_not_see_stays_hidden(net: Network) -> None:
+    """With visibility from the join on, what was fetched is shown to nobody."""
+    alice, bob = await net["one.test"].register("alice"), await net["two.test"].register("bob")
+    hidden = {"type": "m.room.history_visibility", "state_key": "", "content": {"history_visibility": "joined"}}
+    room = await alice.create_room(preset="public_chat", initial_state=[hidden])
+    for number in range(5):
+        await alice.send(room, str(number))
+    await bob.post(f"/join/{segment(room)}?via=one.test", {})
+    assert not [event for event in await scroll(bob, room) if event["type"] == "m.room.message"]
+
+
+async def test_gap_in_the_middle_is_filled_where_it_is(net: Network) -> None:
+    """What was missed lies between what came before and after, when somebody scrolls there."""
+    alice = await net["one.test"].register("alice")
+    room = await alice.create_room(preset="public_chat")
+    guest = await Guest.enter(net, room)
+    guest.serve()
+    guest.peer.on("POST", f"{FEDERATION}/v1/get_missing_events/.*", {"events": []})
+    first = guest.message("first")
+    await guest.send(first)
+    missed = [guest.message(str(number)) for number in range(12)]
+    last = guest.message("last")
+    await guest.send(last)
+    db = net["one.test"].ctx.db
+    assert list(trees.room_gap.scan(db))
+    history = [event["event_id"] for event in await scroll(alice, room, limit=5)]
+    wanted = [first, *missed, last]
+    assert history[-len(wanted) :] == [event.event_id for event in wanted]
+    assert not list(trees.room_gap.scan(db))
+    shown = [event.event_id for _, event in timeline.scan(db, RoomId(room))]
+    assert shown[-len(wanted) :] == [event.event_id for event in wanted]
+
+
+async def test_events_in_history_that_the_rules_refuse_are_left_out(net: Network) -> None:
+    """A server adds to the past what it may not: that is rejected, the rest is shown."""
+    alice = await net["one.test"].register("alice")
+    room = await alice.create_room(preset="public_chat")
+    guest = await Guest.enter(net, room)
+    guest.serve()
+    guest.peer.on("POST", f"{FEDERATION}/v1/get_missing_events/.*", {"events": []})
+    topic = guest.state_event("m.room.topic", {"topic": "mine"})
+    good = guest.message("good")
+    last = guest.message("last")
+    await guest.send(last)
+    history = {event["event_id"] for event in await scroll(alice, room)}
+    assert {good.event_id, last.event_id} <= history
+    assert topic.event_id not in history
+
+
+async def test_server_that_does_not_answer_ends_the_page(net: Network) -> None:
+    """What cannot be had now is asked for again another time."""
+    alice, bob = await net["one.test"].register("alice"), await net["two.test"].register("bob")
+    room = await alice.create_room(preset="public_chat")
+    await alice.send(room, "early")
+    await bob.post(f"/join/{segment(room)}?via=one.test", {})
+    await worked_off(net["two.test"])
+    net.board.split(["one.test"], ["two.test"])
+    assert not [event for event in await scroll(bob, room) if event["type"] == "m.room.message"]
+    net.board.heal()
+    net.clock.jump(3600)
+    assert [event for event in await scroll(bob, room) if event["type"] == "m.room.message"]

@@ -83,6 +83,9 @@ class Viewer:
 
     def _find_membership(self, number: int) -> str | None:
         source = self._source
+        head = state.head(source, self.room_id)
+        if head is not None and head.state == number and self._entry is not None:
+            return self._entry.membership
         if self._own_key is None:
             self._own_key = short_ids.short_statekey(source, "m.room.member", self.user_id) or 0
         short = state_layers.look_up(source, number, self._own_key) if number and self._own_key else None

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from conduit.service.actions.aliases import KEPT_MS
+from tests.support.federation import network
 from tests.support.homeserver import Homeserver
 from tests.support.people import admin, people, person
 
@@ -88,3 +92,26 @@ async def test_removed_alias_leaves_the_rooms_other_aliases(hs: Homeserver) -> N
         await alice.put(f"/directory/room/%23{name}:localhost", {"room_id": room_id})
     await alice.delete("/directory/room/%23a:localhost")
     assert (await alice.get(f"/rooms/{room_id}/aliases"))["aliases"] == ["#lobby:localhost", "#b:localhost"]
+
+
+async def test_alias_of_another_server_is_asked_for_there() -> None:
+    """The answer holds for a minute; servers that are none are left out, and the alias's own is among them."""
+    async with network("one.test") as net:
+        client, peer = net["one.test"].client(), net.peer("peer.test")
+        path = "/directory/room/%23hall%3Apeer.test"
+        answer = {"room_id": "!r:peer.test", "servers": ["other.test", 5, "not a name", "other.test"]}
+        peer.on("GET", "/_matrix/federation/v1/query/directory", answer)
+        for _ in range(2):
+            expected = {"room_id": "!r:peer.test", "servers": ["other.test", "peer.test"]}
+            assert await client.get(path) == expected
+        assert len(peer.received) == 1
+        net.clock.jump(KEPT_MS / 1000)
+        answers: list[tuple[Any, Any]] = [
+            ({}, "M_NOT_FOUND"),
+            ({"room_id": "nonsense", "servers": 5}, "M_NOT_FOUND"),
+            ((404, {"errcode": "M_NOT_FOUND", "error": "No"}), "M_NOT_FOUND"),
+            ((500, {"errcode": "M_UNKNOWN", "error": "Oh"}), 502),
+        ]
+        for broken, told in answers:
+            peer.on("GET", "/_matrix/federation/v1/query/directory", broken)
+            await client.get(path, told)

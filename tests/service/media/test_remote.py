@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 import pytest
@@ -47,9 +47,9 @@ def parts(
     return WireAnswer(200, headers, before + data + after)
 
 
-def plain(data: bytes, status: int = 200, **headers: str) -> WireAnswer:
+def plain(data: bytes, status: int = 200, headers: Mapping[str, str] | None = None) -> WireAnswer:
     """Return an answer of the old endpoint."""
-    return WireAnswer(status, CIMultiDict({"Content-Type": "text/plain", **headers}), data)
+    return WireAnswer(status, CIMultiDict({"Content-Type": "text/plain", **(headers or {})}), data)
 
 
 async def get(user: User, path: str = "/download/peer.test/abc") -> Any:
@@ -104,7 +104,7 @@ async def test_server_without_todays_endpoint_is_asked_by_the_old_one(net: Netwo
     """It is told not to ask a third server in turn."""
     peer = net.peer("peer.test")
     peer.on("GET", DOWNLOAD, UNKNOWN)
-    peer.on("GET", OLD, plain(b"old", **{"Content-Disposition": "inline; filename=o.txt"}))
+    peer.on("GET", OLD, plain(b"old", headers={"Content-Disposition": "inline; filename=o.txt"}))
     got = await get(alice)
     assert (got.body, got.headers["Content-Disposition"]) == (b"old", 'inline; filename="o.txt"')
     asked = peer.received[-1]
@@ -213,7 +213,7 @@ async def test_advisory_16_redirect_to_a_private_address_is_not_followed(net: Ne
         peer.on("GET", DOWNLOAD, parts(b"", Location=target))
         assert (await get(alice, f"/download/peer.test/{media_id}")).status == 502
         peer.on("GET", DOWNLOAD, UNKNOWN)
-        peer.on("GET", OLD, plain(b"", 307, Location=target))
+        peer.on("GET", OLD, plain(b"", 307, {"Location": target}))
         assert (await get(alice, f"/download/peer.test/{media_id}2")).status == 502
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import orjson
 import pytest
 
 from conduit.protocol.ids import RoomId, UserId
@@ -83,11 +84,16 @@ async def test_room_is_usable_before_its_members_are_known() -> None:
         own = await bob.send(held.room_id, "first")
         seen = (await bob.sync())["rooms"]["join"][held.room_id]["timeline"]["events"]
         assert own in [event["event_id"] for event in seen]
-        for peer in (held.room.peer, net.peer("other.test")):
-            await until(lambda peer=peer: any("/send/" in got.target for got in peer.received))
+        near, far = held.room.peer.received, net.peer("other.test").received
+        await until(lambda: all(any("/send/" in got.target for got in received) for received in (near, far)))
         said = held.room.say(ZOE, "hello")
         await held.room.peer.send("two.test", [said])
         await until(lambda: timeline.position(held.ctx.db, said.event_id) is not None)
+        assert held.membership(ZOE) == "join"  # by what her message cites
+        lazy = {"room": {"state": {"lazy_load_members": True}}}
+        shown = (await bob.sync(filter=orjson.dumps(lazy).decode()))["rooms"]["join"][held.room_id]
+        assert ZOE in [event["state_key"] for event in shown["state"]["events"]]
+        assert partial.is_partial(held.ctx.db, held.room_id)
         await held.complete()
         assert held.membership(ZOE) == "join"
         assert members.joined_count(held.ctx.db, held.room_id) == 3

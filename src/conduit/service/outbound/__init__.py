@@ -36,6 +36,6 @@ class Outbound:
 
     async def close(self) -> None:
         """Close connections and threads; requests under way fail."""
+        self.keyring.close()
         await self.wire.close()
         await self.http.close()
-        self.keyring.close()

@@ -16,6 +16,10 @@ from conduit.utils.clock import Clock
 
 FIRST_PAUSE_MS = 5_000
 LONGEST_PAUSE_MS = 12 * 3_600_000
+STORED_FROM = 2
+"""Failures in a row from which on they are stored: of the names that users mistype or strangers make up, most are tried once."""
+MOST_FAILING = 50_000
+"""Servers remembered; beyond it those that began to fail first are forgotten."""
 _SPREAD = 0.2
 """Pauses differ by up to this part from server to server, so that not all are tried at once."""
 
@@ -85,10 +89,10 @@ class Backoff:
             row = dict(trees.destination_state.get(batch, name) or {})
             for field in ("failures", "since", "retry_at", "reason"):
                 row.pop(field, None)
-            if failing is not None:
+            if failing is not None and (row or failing.failures >= STORED_FROM):
                 row |= {"failures": failing.failures, "since": failing.since, "retry_at": failing.retry_at}
                 row["reason"] = failing.reason
-            else:
+            if failing is None:
                 batch.wake(("destination", server))
             if row:
                 trees.destination_state.put(batch, name, row)
@@ -98,6 +102,8 @@ class Backoff:
             self._failing.pop(server, None)
         else:
             self._failing[server] = failing
+            if len(self._failing) > MOST_FAILING:
+                del self._failing[next(iter(self._failing))]
 
 
 def _pause_ms(server: str, failures: int) -> int:

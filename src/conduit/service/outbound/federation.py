@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 from urllib.parse import quote, urlencode
 from weakref import WeakValueDictionary
@@ -179,26 +179,25 @@ class FederationClient:
         self._check(server, now)
         target = _with_query(target, query)
         headers = self._headers("GET", server, target, None, True)
-        async with self._slots_of(server), self._slots:
-            opened = False
-            try:
-                async with self._wire.stream(
-                    server, "GET", target, headers, seconds=seconds, max_bytes=max_bytes
-                ) as answer:
-                    opened = True
-                    if not 200 <= answer.status < 400:
-                        body = b""
-                        async for piece in answer.pieces:
-                            body += piece
-                            if len(body) > MAX_ANSWER:
-                                break
-                        raise self._refusal(server, answer.status, body)
-                    self._backoff.succeeded(server)
-                    yield answer
-            except Unreachable as error:
-                if not opened:
+        async with AsyncExitStack() as stack:
+            # A long body takes no place: what bounds those is whoever asks for them.
+            async with self._slots_of(server), self._slots:
+                try:
+                    answer = await stack.enter_async_context(
+                        self._wire.stream(server, "GET", target, headers, seconds=seconds, max_bytes=max_bytes)
+                    )
+                except Unreachable as error:
                     self._backoff.failed(server, error.reason)
-                raise
+                    raise
+            if not 200 <= answer.status < 400:
+                body = b""
+                async for piece in answer.pieces:
+                    body += piece
+                    if len(body) > MAX_ANSWER:
+                        break
+                raise self._refusal(server, answer.status, body)
+            self._backoff.succeeded(server)
+            yield answer
 
     def _slots_of(self, server: str) -> asyncio.Semaphore:
         """Return the places of one server: whoever answers slowly takes a part of all, not all."""

@@ -11,8 +11,10 @@ import asyncio
 import socket
 import ssl
 from collections.abc import AsyncIterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin, urlsplit
@@ -30,7 +32,10 @@ CONNECT_SECONDS = 15.0
 """For one address; several are tried side by side."""
 KEEP_SECONDS = 60.0
 DNS_SECONDS = 60
+RESOLVING = 16
+"""Names that are resolved at a time."""
 _PIECE = 64 * 1024
+_NUMERIC = socket.AI_NUMERICHOST | socket.AI_NUMERICSERV
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _HEADERS = {"User-Agent": AGENT, "Accept-Encoding": "identity"}
 
@@ -62,11 +67,14 @@ class HttpClient:
         self._ca_file = ca_file
         self._sessions: dict[str, aiohttp.ClientSession] = {}
         self._tls: ssl.SSLContext | None = None
+        self._names: ThreadPoolExecutor | None = None
         self._closed = False
 
     async def close(self) -> None:
         """Close all connections. Requests fail from now on."""
         self._closed = True
+        if self._names is not None:
+            self._names.shutdown(wait=False, cancel_futures=True)
         for session in self._sessions.values():
             await session.close()
         self._sessions.clear()
@@ -214,6 +222,8 @@ class HttpClient:
         session = self._sessions.get(kind)
         if session is None:
             options: dict[str, Any] = {"limit": 0, "keepalive_timeout": KEEP_SECONDS, "ttl_dns_cache": DNS_SECONDS}
+            if not kind.startswith("socks"):
+                options["resolver"] = self._resolver()
             if kind == "filtered":
                 options["socket_factory"] = self._open_socket
             connector = _socks_connector(kind, options) if kind.startswith("socks") else aiohttp.TCPConnector(**options)
@@ -227,6 +237,32 @@ class HttpClient:
                 max_field_size=16 * 1024,
             )
         return session
+
+    def _resolver(self) -> aiohttp.abc.AbstractResolver:
+        """Return what resolves names, by the system's means and in threads of its own: name servers may be slow, and others need threads too."""
+        from aiohttp.abc import AbstractResolver, ResolveResult
+
+        if self._names is None:
+            self._names = ThreadPoolExecutor(RESOLVING, thread_name_prefix="names")
+        threads = self._names
+
+        class Names(AbstractResolver):
+            async def resolve(
+                self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
+            ) -> list[ResolveResult]:
+                look_up = partial(socket.getaddrinfo, host, port, family, socket.SOCK_STREAM)
+                found = await asyncio.get_running_loop().run_in_executor(threads, look_up)
+                return [
+                    ResolveResult(
+                        hostname=host, host=str(where[0]), port=port, family=family, proto=protocol, flags=_NUMERIC
+                    )
+                    for family, _, protocol, _, where in found
+                ]
+
+            async def close(self) -> None:
+                pass
+
+        return Names()
 
     def _open_socket(self, address: Any) -> socket.socket:
         """Return a socket for one resolved address: the last moment at which it can be refused."""

@@ -56,10 +56,11 @@ IN_MEMORY = 20_000
 """Servers whose keys are kept decoded."""
 FIRST_PAUSE = 30.0
 """Seconds until a server is asked again that did not have what was looked for; doubles."""
-LONGEST_PAUSE = 3600.0
+LONGEST_PAUSE = 600.0
 _INLINE = 6
 """Signatures (60 µs each) that are checked at once; more go to a thread."""
 _CHUNK = 128
+_SLICE = 1024
 _MANY = 8
 """From so many unknown servers on, notaries are asked first: one request in place of one to each."""
 
@@ -191,17 +192,21 @@ class Keyring:
         Keys are fetched together, many signatures are checked in threads.
         """
         needs: list[_Need | str] = []
-        for number, (pdu, version) in enumerate(pairs):
-            needs.append(_need(pdu, version, essences[number] if essences is not None else None))
-            if number % _CHUNK == _CHUNK - 1:
-                await asyncio.sleep(0)
         missing: dict[str, dict[str, int]] = {}
-        for need in needs:
+        for number, (pdu, version) in enumerate(pairs):
+            need = _need(pdu, version, essences[number] if essences is not None else None)
+            needs.append(need)
             if isinstance(need, _Need):
                 self._look_for_missing(need, missing)
+            if number % _CHUNK == _CHUNK - 1:
+                await asyncio.sleep(0)
         if missing:
             await self._fetch(missing)
-        return await self._check_all([need if isinstance(need, str) else self._assign(need) for need in needs])
+        results: list[str | None] = []
+        for at in range(0, len(needs), _SLICE):
+            part = [need if isinstance(need, str) else self._assign(need) for need in needs[at : at + _SLICE]]
+            results += await self._check_all(part)
+        return results
 
     def _look_for_missing(self, need: _Need, missing: dict[str, dict[str, int]]) -> None:
         for server, signatures in need.signatures:

@@ -189,6 +189,22 @@ async def test_missing_events_are_fetched_and_shown_in_order(net: Network) -> No
     assert guest.asked("state_ids") == []
 
 
+async def test_history_from_before_all_that_is_known_is_not_taken_as_missing(net: Network) -> None:
+    """Who knows none of our leaves tells all it has: what is older than our timeline is neither asked for nor let in."""
+    _, room = await room_of(net)
+    guest = await Guest.enter(net, room)
+    guest.serve()
+    lost, last = guest.message("lost"), guest.message("last")
+    old = guest.peer.event("10", "m.room.message", sender=guest.user_id, content={"body": "x"}, room_id=room, depth=0)
+    guest.peer.on("POST", "/_matrix/federation/v1/get_missing_events/.*", {"events": [old.pdu, lost.pdu]})
+    await guest.send(last)
+    assert is_shown(net, last)
+    assert is_shown(net, lost)
+    assert timeline.meta(net["one.test"].ctx.db, old.event_id) is None
+    [asked] = guest.asked("get_missing_events")
+    assert asked.json()["min_depth"] == 1
+
+
 async def test_state_before_what_cannot_be_had_is_asked_for(net: Network) -> None:
     """Too much is missing: the state at the gap comes by ids and single events; the timeline says that something is missing."""
     alice, room = await room_of(net)

@@ -25,6 +25,8 @@ Json = dict[str, Any]
 
 _DIGITS = re.compile(r"[0-9]{1,400}", re.ASCII)
 # An integer of 16 digits or more may exceed 2^53. (Beyond 2^64 the parser makes a float of it.)
+_ANY_INTEGER = 1 << 64
+"""What JSON is read with at the most: one event with such a number must not spoil the others beside it."""
 _LONG_NUMBER = re.compile(rb"[0-9]{16}")
 _MAX_PARAMETERS = 200
 
@@ -126,6 +128,7 @@ class Request:
         "charge",
         "content_length",
         "headers",
+        "holds_events",
         "id",
         "method",
         "origin",
@@ -162,6 +165,8 @@ class Request:
         self.requester = requester
         self.origin = ServerName("")
         """The server that asks, on a route for servers."""
+        self.holds_events = False
+        """Whether the body may hold events, each of which is checked by the rules of its room's version."""
         self.body = body
         self.content_length: int | None = None
         """What the client announced for a streamed body, if it did."""
@@ -202,11 +207,12 @@ class Request:
         """Return the body, a JSON object. With `optional` no body at all is an empty object.
 
         Raises `NotJson`, or `BadJson` for what is not an object, nests deeper than 200 levels or holds an integer beyond 2^53.
-        Floats are let through: only events forbid them.
+        Floats are let through: only events forbid them. Where there may be events of old room versions, so are all integers.
         """
         value = self._json
         if value is None:
-            value = self._json = parse_object(self.body, optional=optional)
+            bound = _ANY_INTEGER if self.holds_events else MAX_INTEGER
+            value = self._json = parse_object(self.body, optional=optional, bound=bound)
         return value  # type: ignore[no-any-return]
 
     def attach(self, stream: AsyncIterator[bytes]) -> None:
@@ -218,7 +224,7 @@ class Request:
         return self._stream if self._stream is not None else _no_stream()
 
 
-def parse_object(body: bytes, *, optional: bool = False) -> Json:
+def parse_object(body: bytes, *, optional: bool = False, bound: int = MAX_INTEGER) -> Json:
     """Return the JSON object that `body` holds, guarded as `Request.json` says."""
     if not body:
         if optional:
@@ -232,11 +238,11 @@ def parse_object(body: bytes, *, optional: bool = False) -> Json:
         raise BadJson("The body must be a JSON object")
     # Almost no body needs the walk: neither deep nesting nor a huge number fits into few brackets or short digits.
     if body.count(b"{") + body.count(b"[") > MAX_DEPTH or _LONG_NUMBER.search(body):
-        _check(value)
+        _check(value, bound)
     return value
 
 
-def _check(value: Any) -> None:
+def _check(value: Any, bound: int) -> None:
     level: list[Any] = [value]
     for _ in range(MAX_DEPTH + 1):
         below: list[Any] = []
@@ -245,7 +251,7 @@ def _check(value: Any) -> None:
             for child in children:
                 if isinstance(child, dict | list):
                     below.append(child)
-                elif isinstance(child, int) and not -MAX_INTEGER <= child <= MAX_INTEGER:
+                elif isinstance(child, int) and not -bound <= child <= bound:
                     raise BadJson("The body holds an integer outside of the range that Matrix allows")
         if not below:
             return

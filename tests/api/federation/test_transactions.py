@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from conduit.protocol.ids import EventId
 from conduit.protocol.room_versions import SUPPORTED
 from conduit.service.rooms import members, state, timeline
 from tests.support.client import segment
@@ -93,6 +94,47 @@ async def test_events_that_are_none_are_passed_over(net: Network) -> None:
     answer = await guest.send(*bad, good)  # type: ignore[arg-type]
     assert answer[good.event_id] == {}
     assert timeline.position(net["one.test"].ctx.db, good.event_id) is not None
+
+
+@pytest.mark.parametrize("version", ["5", "10"])
+async def test_advisory_07_odd_numbers_in_one_event_poison_nothing(net: Network, version: str) -> None:
+    """Floats and integers beyond 2^53 drop an event where its room's version forbids them, and nothing else; older rooms have them."""
+    alice = await net["one.test"].register("alice")
+    room = await alice.create_room(preset="public_chat", room_version=version)
+    guest = await Guest.enter(net, room)
+    odd = [
+        guest.event("m.room.message", {"msgtype": "m.text", "body": "odd", "x": value}, keep=False)
+        for value in (1.5, 2**60, -(2**60), 1e300)
+    ]
+    odd += [guest.event("m.room.message", {"msgtype": "m.text", "body": "odd", "x": 2**64 - 1}, keep=False)]
+    good = guest.message("good")
+    answer = await guest.send(*odd, good)
+    assert answer[good.event_id] == {}
+    db = net["one.test"].ctx.db
+    assert timeline.position(db, good.event_id) is not None
+    taken = [timeline.position(db, event.event_id) is not None for event in odd]
+    assert taken == [*[version == "5"] * 4, False]
+    later = guest.message("later")
+    await guest.send(later)
+    assert timeline.position(db, later.event_id) is not None
+    assert (await alice.sync())["rooms"]["join"][room]["timeline"]["events"][-1]["event_id"] == later.event_id
+
+
+@pytest.mark.parametrize("depth", [0, 2**53 - 1])
+async def test_advisory_07_any_depth_leaves_the_room_usable(net: Network, depth: int) -> None:
+    """An event as deep as can be, or not deep at all: what comes after it, ours and theirs, is sent and accepted."""
+    alice = await net["one.test"].register("alice")
+    room = await alice.create_room(preset="public_chat", room_version="10")
+    guest = await Guest.enter(net, room)
+    await guest.send(guest.message("odd", depth=depth))
+    sent = await alice.send(room, "ours")
+    ours = timeline.event(net["one.test"].ctx.db, EventId(sent))
+    assert ours is not None
+    assert ours.depth == min(depth + 1, 2**53 - 1)
+    guest.learn(ours)
+    theirs = guest.message("theirs", prev=[ours], depth=5)
+    await guest.send(theirs)
+    assert timeline.position(net["one.test"].ctx.db, theirs.event_id) is not None
 
 
 async def test_events_for_unknown_rooms_are_answered_with_an_error(net: Network) -> None:

@@ -40,6 +40,8 @@ MAX_LOGGED: Final = 5
 MAX_IDLE: Final = 2_000
 """How many destinations with nothing to be remembered are kept before they are swept out."""
 
+_STEP: Final = 100
+"""How many pieces of news are heard before others get their turn."""
 _SEND = "/_matrix/federation/v1/send"
 
 
@@ -74,7 +76,7 @@ class Sender:
         self._destinations: dict[ServerName, _Destination] = {}
         self._alarms = Alarms(clock=ctx.clock, ring=lambda name: self._wake(ServerName(name)))
         self._places = asyncio.Semaphore(MAX_REQUESTS)
-        self._doubtful_places = asyncio.Semaphore(MAX_DOUBTFUL)
+        self._doubtful = asyncio.Semaphore(MAX_DOUBTFUL)
 
     async def run(self) -> None:
         """Serve all destinations. Runs until cancelled."""
@@ -90,8 +92,10 @@ class Sender:
             ctx.tasks.spawn(self._alarms.run(), name="sender's alarms")
             await self._resume()
             while True:
-                for kind, *what in await news.take():
+                for number, (kind, *what) in enumerate(await news.take(), 1):
                     hear[kind](*what)
+                    if number % _STEP == 0:
+                        await asyncio.sleep(0)
 
     async def _resume(self) -> None:
         """Go on with what was there at the last stop: queues, transactions in flight, receipts that moved."""
@@ -200,9 +204,13 @@ class Sender:
         if queue.is_behind(ctx.db, server) and not catch_up.is_folded(ctx.db, server):
             await catch_up.fall_behind(ctx.db, server, ctx.clock.now_ms())
         arrived: Transaction | None = None
-        while self._prepare(destination, arrived):
-            await ctx.db.durable()
-            arrived = await self._send(destination)
+        while True:
+            # A transaction is made only by who may send it at once: with thousands of destinations the loop would stand still for the rest.
+            async with self._doubtful if ctx.outbound.backoff.failing(server) is not None else self._places:
+                if not self._prepare(destination, arrived):
+                    break
+                await ctx.db.durable()
+                arrived = await self._send(destination)
             if arrived is None:
                 break
         # Nothing is awaited from the last look until here: who comes now finds nobody at work.
@@ -246,15 +254,13 @@ class Sender:
         ctx, server, sent = self._ctx, destination.name, destination.in_flight
         assert sent is not None
         body = transaction.body(ctx.db, ctx.server_name, server, sent)
-        is_doubtful = ctx.outbound.backoff.failing(server) is not None
-        async with self._doubtful_places if is_doubtful else self._places:
-            try:
-                answer = await ctx.outbound.federation.exchange(
-                    "PUT", server, path(_SEND, sent.id), body, seconds=SECONDS, max_bytes=MAX_ANSWER, fault=_fault
-                )
-            except RemoteError as error:
-                await self._failed(destination, sent, error)
-                return None
+        try:
+            answer = await ctx.outbound.federation.exchange(
+                "PUT", server, path(_SEND, sent.id), body, seconds=SECONDS, max_bytes=MAX_ANSWER, fault=_fault
+            )
+        except RemoteError as error:
+            await self._failed(destination, sent, error)
+            return None
         _log_refused(server, answer)
         return sent
 

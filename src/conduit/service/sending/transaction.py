@@ -9,7 +9,7 @@ Source: server-server API, "Transactions", PUT /_matrix/federation/v1/send/{txnI
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
 from itertools import islice
 from typing import Any, Final
 
@@ -52,6 +52,8 @@ class Transaction:
     """The count of the newest receipt, if none older waits; else 0."""
     typing: list[tuple[RoomId, UserId]] = field(default_factory=list)
     """Whom the destination takes for typing once it has this."""
+    forms: dict[EventId, bytes] = field(default_factory=dict, compare=False, repr=False)
+    """Events as they are sent, where they have been read anyway. Not in the row."""
 
     @property
     def space(self) -> int:
@@ -62,6 +64,9 @@ class Transaction:
     def is_empty(self) -> bool:
         """Whether there is nothing to send: what it refers to is not there any more."""
         return not (self.events or self.edus or any(kind == queue.EDU for kind, _ in self.rows))
+
+
+_FIELDS: Final = tuple(each.name for each in fields(Transaction) if each.name != "forms")
 
 
 def in_flight(source: CacheSource, server: ServerName) -> Transaction | None:
@@ -83,7 +88,7 @@ def told_typing(source: CacheSource, server: ServerName) -> list[tuple[RoomId, U
 
 def save(batch: Batch, server: ServerName, transaction: Transaction) -> None:
     """Put the transaction in flight."""
-    row = {name: value for name, value in asdict(transaction).items() if value}
+    row = {name: value for name in _FIELDS if (value := getattr(transaction, name))}
     trees.destination_transaction.put(batch, server, row)
 
 
@@ -107,13 +112,14 @@ def _add_events(source: CacheSource, server: ServerName, transaction: Transactio
     rows = trees.destination_queue.scan(source, (server, queue.PDU))
     for (_, kind, count), raw in islice(rows, MAX_PDUS):
         event_id = timeline.id_at(source, layouts.PDU_ID.decode(raw))
-        size = 0 if event_id is None else len(_federation_form(source, event_id) or b"")
-        if transaction.events and size > room:
+        form = None if event_id is None else _federation_form(source, event_id)
+        if form is not None and transaction.events and len(form) > room:
             break
-        room -= size
         transaction.rows.append((kind, count))
-        if event_id is not None and size:
+        if event_id is not None and form is not None:
+            room -= len(form)
             transaction.events.append(event_id)
+            transaction.forms[event_id] = form
 
 
 def _add_rooms(source: CacheSource, server: ServerName, transaction: Transaction) -> None:
@@ -134,7 +140,9 @@ def _federation_form(source: CacheSource, event_id: EventId) -> bytes | None:
 
 def body(source: CacheSource, origin: ServerName, server: ServerName, transaction: Transaction) -> bytes:
     """Return the canonical bytes of the request's body."""
-    events = [form for form in (_federation_form(source, each) for each in transaction.events) if form is not None]
+    read, transaction.forms = transaction.forms, {}
+    found = (read.get(event_id) or _federation_form(source, event_id) for event_id in transaction.events)
+    events = [form for form in found if form is not None]
     keys = [(server, kind, count) for kind, count in transaction.rows if kind == queue.EDU]
     queued = [raw for raw in trees.destination_queue.get_many(source, keys) if raw is not None]
     edus = [dump(edu) for edu in transaction.edus] + queued

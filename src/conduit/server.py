@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ctypes
 import gc
 import os
 import signal
@@ -63,6 +64,11 @@ DRAIN_SECONDS = 10.0
 SWEEP_SECONDS = 600.0
 _CACHE_PART = 8
 _CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
+"""Names in glibc's `malloc.h`."""
+_LARGE_PIECE = 8 << 20
+_ARENAS = 2
+"""How many heaps the threads share; hardly two of them work at a time."""
 _YOUNG_GARBAGE = 20_000
 """New objects between two looks for cycles. Python's 700 would look hundreds of times a second under load, for cycles that are rare here."""
 
@@ -250,11 +256,25 @@ def run(loaded: Loaded, load_again: Callable[[], Loaded]) -> None:
     """
     import uvloop
 
+    _give_memory_back()
     logs.set_up(loaded.config.log, loaded.config.log_format)
     for warning in loaded.warnings:
         log.warning("configuration", warning=warning)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(_serve(loaded, load_again))
+
+
+def _give_memory_back() -> None:
+    """Let the C library return large pieces of memory when they are freed.
+
+    Left to itself it learns from the first large piece to keep the next ones: the 19 MiB that hashing a password takes would stay for each thread that ever
+    hashed one. Other C libraries than glibc have no such call, and no such habit.
+    """
+    with contextlib.suppress(OSError, AttributeError):
+        mallopt = ctypes.CDLL(None).mallopt
+        mallopt(_M_MMAP_THRESHOLD, _LARGE_PIECE)
+        mallopt(_M_TRIM_THRESHOLD, _LARGE_PIECE)
+        mallopt(_M_ARENA_MAX, _ARENAS)
 
 
 async def _serve(loaded: Loaded, load_again: Callable[[], Loaded]) -> None:

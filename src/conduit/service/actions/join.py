@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from conduit.database.cache import CacheSource
 from conduit.database.database import Batch
 from conduit.protocol.errors import Forbidden, GuestAccessForbidden
-from conduit.protocol.ids import EventId, RoomId, ServerName, UserId, is_room_id
+from conduit.protocol.ids import EventId, RoomId, ServerName, UserId
 from conduit.protocol.pdu import Event
 from conduit.service import events
-from conduit.service.actions import membership
+from conduit.service.actions import membership, restricted
 from conduit.service.actions.carry_over import carry_over
 from conduit.service.context import Context
 from conduit.service.events import remote_join
@@ -19,8 +18,6 @@ from conduit.service.rooms import members, partial, state
 
 WHOLE_SECONDS = 1.0
 """For how long the answer to a join waits for the members of a room: of a small one they are known by then."""
-MAX_CONDITIONS = 100
-"""How many rooms a restricted room may name; further ones are not looked at."""
 
 
 async def join(
@@ -57,7 +54,7 @@ async def join(
     if is_guest:
         membership.require_guest_access(ctx.db, room_id)
     await membership.require_known_member(ctx, room_id, user_id)
-    if before not in ("join", "invite") and _is_restricted(ctx.db, room_id):
+    if restricted.needs_voucher(ctx.db, room_id, user_id, state.version_of(ctx.db, room_id)):
         voucher = _voucher(ctx, room_id, user_id)
         if voucher is None:
             event = await _vouched_elsewhere(ctx, user_id, room_id, content, via)
@@ -102,43 +99,8 @@ async def _vouched_elsewhere(
         return await remote_join.join_through(ctx, user_id, room_id, servers, content)
 
 
-def _is_restricted(source: CacheSource, room_id: RoomId) -> bool:
-    rules = state.current(source, room_id, "m.room.join_rules")
-    version = state.version_of(source, room_id)
-    rule = None if rules is None else rules.content.get("join_rule")
-    if rule == "restricted":
-        return version.restricted_joins
-    return rule == "knock_restricted" and version.knock_restricted_joins
-
-
 def _voucher(ctx: Context, room_id: RoomId, user_id: UserId) -> UserId | None:
     """Return the local member in whose name a restricted join is granted; `None` if nobody here may. Raises `Forbidden` where no condition is met."""
-    rules = state.current(ctx.db, room_id, "m.room.join_rules")
-    if rules is None or not meets_condition(ctx.db, rules.content, user_id):
+    if not restricted.meets_condition(ctx.db, room_id, user_id):
         raise Forbidden("You are in none of the rooms whose members may join this room")
-    return _member_who_may_invite(ctx, room_id)
-
-
-def meets_condition(source: CacheSource, rules: dict[str, Any], user_id: UserId) -> bool:
-    """Tell whether the user is joined to one of the rooms that the content of `m.room.join_rules` allows."""
-    allow = rules.get("allow")
-    if not isinstance(allow, list):
-        return False
-    for condition in allow[:MAX_CONDITIONS]:
-        if isinstance(condition, dict) and condition.get("type") == "m.room_membership":
-            other = condition.get("room_id")
-            if is_room_id(other) and members.is_joined(source, RoomId(str(other)), user_id):
-                return True
-    return False
-
-
-def _member_who_may_invite(ctx: Context, room_id: RoomId) -> UserId | None:
-    levels = state.power_levels(ctx.db, room_id)
-    local = members.joined_local(ctx.db, room_id, ctx.server_name)
-    listed = sorted(levels.listed_users().items(), key=lambda entry: -entry[1])
-    for user, level in listed:
-        if level >= levels.invite and user in local:
-            return UserId(user)
-    if levels.named("users_default") < levels.invite:
-        return None
-    return next((user for user in sorted(local) if levels.user(user) >= levels.invite), None)
+    return restricted.find_voucher(ctx.db, ctx.server_name, room_id)

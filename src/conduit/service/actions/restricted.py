@@ -1,4 +1,4 @@
-"""Letting a user of another server into a restricted room: whether one of its conditions holds, and who vouches for it.
+"""Letting a user into a restricted room: whether one of its conditions holds, and who vouches for it.
 
 Source: server-server API, "Restricted rooms"; client-server API, "Restricted rooms".
 """
@@ -45,13 +45,22 @@ def conditions(content: dict[str, Any]) -> list[RoomId]:
     return found
 
 
+def meets_condition(source: CacheSource, room_id: RoomId, user_id: UserId) -> bool:
+    """Tell whether the user is, by what this server knows, in one of the rooms that the room's join rules name."""
+    return any(_membership(source, other, user_id) == "join" for other in _named(source, room_id))
+
+
+def _named(source: CacheSource, room_id: RoomId) -> list[RoomId]:
+    rules = state.current(source, room_id, "m.room.join_rules")
+    return conditions({} if rules is None else rules.content)
+
+
 def check_conditions(source: CacheSource, server_name: ServerName, room_id: RoomId, user_id: UserId) -> None:
     """Raise unless the user is in one of the rooms that the room's join rules name, as far as this server can tell.
 
     `Forbidden` if they are in none of them, `UnableToAuthoriseJoin` if they may be in one that this server is not in, or does not know all members of.
     """
-    rules = state.current(source, room_id, "m.room.join_rules")
-    rooms = conditions({} if rules is None else rules.content)
+    rooms = _named(source, room_id)
     if any(_membership(source, other, user_id) == "join" and _is_here(source, server_name, other) for other in rooms):
         return
     if any(not _is_here(source, server_name, other) or partial.is_partial(source, other) for other in rooms):
@@ -64,20 +73,23 @@ def _is_here(source: CacheSource, server_name: ServerName, room_id: RoomId) -> b
 
 
 def voucher(source: CacheSource, server_name: ServerName, room_id: RoomId) -> UserId:
-    """Return a user of this server in whose name a join can be authorised: in the room, and allowed to invite.
+    """Return what `find_voucher` does; raises `UnableToGrantJoin` if there is nobody."""
+    found = find_voucher(source, server_name, room_id)
+    if found is None:
+        raise UnableToGrantJoin("Nobody of this server may let others into the room")
+    return found
 
-    Raises `UnableToGrantJoin` if there is none.
-    """
+
+def find_voucher(source: CacheSource, server_name: ServerName, room_id: RoomId) -> UserId | None:
+    """Return a user of this server in whose name a join can be authorised: in the room, and allowed to invite; the most powerful that is listed."""
     levels = state.power_levels(source, room_id)
     local = members.joined_local(source, room_id, server_name)
     for user, level in sorted(levels.listed_users().items(), key=lambda entry: (-entry[1], entry[0])):
         if level >= levels.invite and user in local:
             return UserId(user)
-    if levels.named("users_default") >= levels.invite:
-        listed = levels.listed_users()
-        for user_id in sorted(local - listed.keys()):
-            return user_id
-    raise UnableToGrantJoin("Nobody of this server may let others into the room")
+    if levels.named("users_default") < levels.invite:
+        return None
+    return min(local - levels.listed_users().keys(), default=None)
 
 
 def check_voucher(source: CacheSource, server_name: ServerName, room_id: RoomId, user_id: str) -> None:

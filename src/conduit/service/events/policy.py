@@ -87,6 +87,12 @@ async def ask(ctx: Context, policy: Policy, event: Event, *, now: bool = True) -
     return signed
 
 
+async def require(ctx: Context, event: Event) -> Event:
+    """Return an event of a local user with the signature of its room's policy server, if that has one; raises what `ask` does."""
+    policy = None if is_exempt(event.type, event.state_key) else of_room(ctx.db, event.room_id)
+    return event if policy is None or is_signed(event, policy) else await ask(ctx, policy, event)
+
+
 async def approve(ctx: Context, event: Event) -> tuple[Event, str]:
     """Return an event of another server, with the signature of its room's policy server if one had to be asked for, and why it is not wanted in the room; empty if it is."""
     if is_exempt(event.type, event.state_key):

@@ -13,7 +13,7 @@ from conduit.protocol.ids import RoomId, ServerName, UserId, server_name_of
 from conduit.protocol.pdu import Event
 from conduit.protocol.redaction import redact
 from conduit.service.context import Context
-from conduit.service.events import authorise, handshake, receive
+from conduit.service.events import authorise, handshake, policy, receive
 from conduit.service.events.build import build
 from conduit.service.events.receive import Verdict
 from conduit.service.outbound.errors import Refused, RemoteError, Unreachable
@@ -39,6 +39,7 @@ async def send(ctx: Context, room_id: RoomId, sender: UserId, target: UserId, co
         event = build(ctx, ctx.db, room_id, version, sender, "m.room.member", content, state_key=target)
         authorise.authorise(ctx.db, event)
         told = _told(ctx, event)
+    event = await policy.require(ctx, event)
     server = server_name_of(target)
     try:
         event = await countersigned(ctx, server, event, told)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 import pytest
 from aiohttp import web
@@ -13,7 +14,7 @@ from conduit.service.outbound.errors import HttpDenied, HttpFailed
 from tests.service.outbound.loopback import client, site, text
 from tests.support.certificates import Authority
 
-BOUNDS = {"seconds": 10.0, "max_bytes": 1000}
+BOUNDS: Any = {"seconds": 10.0, "max_bytes": 1000}
 
 
 async def test_answer_comes_back_whole() -> None:

@@ -6,6 +6,7 @@ import socket
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from aiohttp import web
@@ -38,7 +39,7 @@ async def wire(
 
 async def ask(wire: HttpsWire, server: str, **bounds: int) -> bytes:
     """Return the body of a GET."""
-    sizes = {"max_bytes": 1000, **bounds}
+    sizes: dict[str, Any] = {"max_bytes": 1000, **bounds}
     answer = await wire.exchange(server, "GET", "/x%2Fy?z=1", {}, None, seconds=10, **sizes)
     return answer.body
 
@@ -130,7 +131,7 @@ async def test_two_homeservers_talk_over_tls(tmp_path: Path) -> None:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             ports.append(probe.getsockname()[1])
-    settings = {
+    settings: dict[str, Any] = {
         "allow_federation": True,
         "trusted_servers": (),
         "ip_range_denylist": (),

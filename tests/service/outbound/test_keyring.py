@@ -119,7 +119,7 @@ async def test_those_who_need_a_key_at_once_share_one_fetch(net: Network, keyrin
 async def test_server_that_does_not_answer_is_left_alone_for_ever_longer(net: Network, keyring: Keyring) -> None:
     """So that nobody can have this server knock on a dead door all the time."""
     net.peer("dead.test").on("GET", ".*", (500, {}))
-    times = []
+    times: list[int] = []
     for second in range(0, 4000, 10):
         await keyring.public_key("dead.test", "ed25519:1", valid_at_ms=None)
         if asked(net, "dead.test") > len(times):

@@ -138,7 +138,7 @@ async def test_answers_are_kept(names: Names, clock: ManualClock) -> None:
     clock.jump(400)
     await names.resolver.resolve("a.test")
     assert names.asked.count("a.test") == 2
-    times = []
+    times: list[int] = []
     names.asked.clear()
     for minute in range(300):
         clock.jump(60)

@@ -394,3 +394,37 @@ async def test_invite_is_not_taken_back_by_others(net: Network) -> None:
     await peer.send("one.test", [room.build("m.room.member", {"membership": "join"}, key=alice.user_id)])
     assert members.membership(server.ctx.db, RoomId(room.id), UserId(alice.user_id)) == "invite"
     assert room.id in await invited(alice)
+
+
+@pytest.mark.parametrize("version", ["10", "12"])
+async def test_two_homeservers_invite_refuse_and_invite_again(version: str) -> None:
+    """Between two of our own: an invite, taken; a leave; another invite of a room that is known here from before, refused; a third, taken."""
+    async with network("one.test", "two.test") as both:
+        alice, bob = await both["one.test"].register("alice"), await both["two.test"].register("bob")
+        room = await alice.create_room(preset="private_chat", room_version=version, name="Both")
+        for _ in range(2):
+            await alice.invite(room, bob.user_id)
+            assert room in await invited(bob)
+            await bob.join(room)
+            await alice.send(room, "welcome")
+            await bob.leave(room)
+        await alice.invite(room, bob.user_id)
+        shown = (await invited(bob))[room]["invite_state"]["events"]
+        assert {"name": "Both"} in [item["content"] for item in shown]
+        await bob.leave(room)
+        assert await invited(bob) == {}
+        assert (await alice.state(room, "m.room.member", bob.user_id))["membership"] == "leave"
+
+
+async def test_two_homeservers_let_an_invite_be_taken_back() -> None:
+    """The kick reaches a server that is not in the room, and the invite is gone there."""
+    async with network("one.test", "two.test") as both:
+        alice, bob = await both["one.test"].register("alice"), await both["two.test"].register("bob")
+        room = await alice.create_room(preset="private_chat")
+        await alice.invite(room, bob.user_id)
+        assert room in await invited(bob)
+        since = (await bob.sync())["next_batch"]
+        poll = bob.start(bob.sync(since, timeout_ms=30_000))
+        await alice.post(f"/rooms/{segment(room)}/kick", {"user_id": bob.user_id})
+        await poll
+        assert await invited(bob) == {}

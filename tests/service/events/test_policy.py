@@ -204,3 +204,16 @@ async def test_policy_server_that_is_this_server_refuses(net: Network) -> None:
     await alice.send(room, "hello", expect="M_FORBIDDEN")
     await alice.set_state(room, policy.TYPE, {})
     await alice.send(room, "hello")
+
+
+async def test_invite_of_another_servers_user_is_signed_before_that_server_sees_it(net: Network) -> None:
+    """It carries the policy server's signature already when it is sent for countersigning."""
+    alice, room, guard = await guarded(net)
+    eve = Visitor(net.peer("peer.test"), "one.test")
+    eve.sign_invites()
+    await alice.invite(room, EVE)
+    [sent] = [incoming.json()["event"] for incoming in eve.peer.received if "/invite/" in incoming.path]
+    assert set(sent["signatures"]) == {"one.test", "policy.test"}
+    guard.peer.on("POST", SIGN, (400, {"errcode": "M_FORBIDDEN", "error": "Spam"}))
+    await alice.invite(room, "@other:peer.test", "M_FORBIDDEN")
+    assert len([incoming for incoming in eve.peer.received if "/invite/" in incoming.path]) == 1

@@ -6,7 +6,7 @@ from conduit.api.history import direction, open_room
 from conduit.api.request import Json, Request
 from conduit.api.web import Auth, Limit, Routes
 from conduit.protocol.errors import MissingParam
-from conduit.service.browse import by_time
+from conduit.service.browse import by_time_elsewhere
 from conduit.service.context import Context
 
 routes = Routes()
@@ -19,5 +19,5 @@ async def get_event_by_time(ctx: Context, req: Request) -> Json:
     if ts is None:
         raise MissingParam("Missing query parameter 'ts'")
     backwards = direction(req.query.required("dir")) == "b"
-    event = by_time.closest(open_room(ctx, req), ts, backwards=backwards)
+    event = await by_time_elsewhere.closest(ctx, open_room(ctx, req), ts, backwards=backwards)
     return {"event_id": event.event_id, "origin_server_ts": event.ts}

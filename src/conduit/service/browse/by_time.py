@@ -20,6 +20,7 @@ from conduit.service.rooms.cuts import Cut
 
 NEIGHBOURHOOD: Final = 300
 """How many events to each side are compared: clocks of servers differ, and events arrive late."""
+_BITS: Final = 64
 MAX_LOOKED_AT: Final = 3000
 """How far on one that may be seen is looked for, if there is none nearby."""
 
@@ -58,16 +59,25 @@ def closest(reader: View, ts: int, *, backwards: bool) -> ClientEvent:
 def _bisect(reader: View, ts: int) -> Cut:
     """Return about the cut before which events are older than `ts`."""
     last = timeline.last_position(reader.source, reader.room_id)
-    low, high = 0, 0 if last is None else last.live
+    # The two parts of a cut as one number: what was filled in from elsewhere has no live count of its own.
+    low, high = 0, 0 if last is None else _number(last.order())
     while low < high:
-        count = (low + high) // 2
-        event = _first_after(reader, cuts.at_count(count))
+        middle = (low + high) // 2
+        event = _first_after(reader, _cut(middle))
         if event is None or event.ts >= ts:
-            high = count
+            high = middle
         else:
             position = event.place(reader.source).position
-            low = max(count + 1, 0 if position is None else position.live)
-    return cuts.at_count(low)
+            low = max(middle + 1, 0 if position is None else _number(position.order()))
+    return _cut(low)
+
+
+def _number(order: tuple[int, int]) -> int:
+    return order[0] << _BITS | order[1]
+
+
+def _cut(number: int) -> Cut:
+    return Cut(number >> _BITS, number & ((1 << _BITS) - 1))
 
 
 def _first_after(reader: View, cut: Cut) -> ClientEvent | None:

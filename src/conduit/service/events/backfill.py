@@ -53,8 +53,6 @@ def hole_before(source: CacheSource, room_id: RoomId, start: Cut, end: Cut) -> H
 
     What is missing before everything counts if `end` lies before all that is held.
     """
-    if members.servers(source, room_id) == []:
-        return None
     room = short_ids.short_room(source, room_id)
     if room is None:
         return None
@@ -93,14 +91,14 @@ async def backfill(ctx: Context, room_id: RoomId, hole: Hole, *, limit: int = CH
         if not missing:
             return True  # somebody else has fetched it meanwhile
         version = versions.version_of(ctx.db, room_id)
-        for server in _helpers(ctx, room_id):
+        for server in helpers(ctx, room_id):
             chunk = await _fetch(ctx, server, room_id, version, missing[:MAX_NAMED], max(limit, 10))
             if chunk and await _put(ctx, server, room_id, hole, chunk):
                 return True
         return False
 
 
-def _helpers(ctx: Context, room_id: RoomId) -> list[ServerName]:
+def helpers(ctx: Context, room_id: RoomId) -> list[ServerName]:
     """Return whom to ask: first the servers of those who were there at the oldest events."""
     oldest = [server_name_of(event.sender) for _, event in islice(timeline.scan(ctx.db, room_id), _BOTTOM)]
     there = set(members.servers(ctx.db, room_id))

@@ -26,13 +26,3 @@ def test_invite_is_refused_for_what_is_wrong_with_it() -> None:
             third_party.refuse_invite({**INVITE, name: 5})
     with pytest.raises(ThreepidDenied):
         third_party.refuse_invite(INVITE)
-
-
-def test_proof_is_refused_only_where_there_is_one() -> None:
-    """Joins without a proof pass."""
-    third_party.refuse_proof({})
-    third_party.refuse_proof({"third_party_signed": None})
-    with pytest.raises(BadJson):
-        third_party.refuse_proof({"third_party_signed": "x"})
-    with pytest.raises(ThreepidDenied):
-        third_party.refuse_proof({"third_party_signed": {"mxid": "@a:b"}})

@@ -21,9 +21,3 @@ def refuse_invite(invite: dict[str, Any]) -> NoReturn:
     for name in ("id_server", "id_access_token", "medium", "address"):
         fields.text(invite, name)
     raise ThreepidDenied("This server invites nobody by third-party identifiers")
-
-
-def refuse_proof(body: dict[str, Any]) -> None:
-    """Raise for a join that brings the proof of such an invite (`third_party_signed`): it cannot be checked here."""
-    if fields.obj(body, "third_party_signed", None) is not None:
-        raise ThreepidDenied("This server cannot verify third-party invites")

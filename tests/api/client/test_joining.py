@@ -58,7 +58,7 @@ async def test_join_without_body_is_taken(hs: Homeserver) -> None:
         ("/join/{id}", {"x": 1.5}, "M_BAD_JSON"),
         ("/join/{id}", {"x": "y" * 70_000}, "M_TOO_LARGE"),
         ("/join/{id}", {"third_party_signed": "x"}, "M_BAD_JSON"),
-        ("/join/{id}", {"third_party_signed": {}}, "M_THREEPID_DENIED"),
+        ("/join/{id}", {"third_party_signed": {}}, "M_MISSING_PARAM"),
         ("/knock/{id}", {"reason": []}, "M_BAD_JSON"),
         ("/knock/nothing", {}, "M_INVALID_PARAM"),
         ("/knock/!nowhere:localhost", {}, "M_NOT_FOUND"),

@@ -5,13 +5,13 @@ from __future__ import annotations
 from conduit.api import fields
 from conduit.api.request import Json, Request
 from conduit.api.suspension import require_unsuspended
-from conduit.api.third_party import refuse_proof
 from conduit.api.web import Auth, Limit, Routes
 from conduit.protocol.errors import InvalidParam
-from conduit.protocol.ids import RoomId, ServerName, is_server_name, parse_room_alias, parse_room_id
+from conduit.protocol.ids import RoomId, ServerName, is_server_name, parse_room_alias, parse_room_id, parse_user_id
 from conduit.service.actions.aliases import look_up
 from conduit.service.actions.join import join
 from conduit.service.actions.knock import knock
+from conduit.service.actions.redeem_invite import redeem
 from conduit.service.context import Context
 
 routes = Routes()
@@ -45,7 +45,9 @@ async def post_knock(ctx: Context, req: Request) -> Json:
 async def _join(ctx: Context, req: Request, room_id: RoomId, via: list[ServerName]) -> Json:
     require_unsuspended(req)
     body = req.json(optional=True)
-    refuse_proof(body)
+    signed = fields.obj(body, "third_party_signed", None)
+    if signed is not None:
+        await redeem(ctx, req.user_id, room_id, parse_user_id(fields.text(signed, "sender")), signed)
     reason = fields.text(body, "reason", None)
     # Clients may put more into their member event, as by setting it as state.
     extra = {name: value for name, value in body.items() if name not in ("reason", "third_party_signed")}

@@ -40,12 +40,12 @@ async def exchange_invite(ctx: Context, origin: ServerName, room_id: RoomId, par
         raise Forbidden("Nobody of this server has made that invite")
     wanted = {
         "membership": "invite",
-        "third_party_invite": {"display_name": _name(ctx, room_id, signed), "signed": signed},
+        "third_party_invite": {"display_name": name_in_offer(ctx, room_id, signed), "signed": signed},
     }
     await remote_invite.send(ctx, room_id, sender, target, wanted)
 
 
-def _name(ctx: Context, room_id: RoomId, signed: Json) -> str:
+def name_in_offer(ctx: Context, room_id: RoomId, signed: Json) -> str:
     """Return what the room calls the invited person; raises `Forbidden` if it has no such invite."""
     token = signed.get("token")
     offer = state.current(ctx.db, room_id, "m.room.third_party_invite", token) if isinstance(token, str) else None

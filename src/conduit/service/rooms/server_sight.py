@@ -8,7 +8,7 @@ Source: server-server API, "Backfilling and retrieving missing events"; client-s
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from itertools import chain, islice
+from itertools import islice
 
 from conduit.database.cache import CacheSource
 from conduit.protocol import visibility as rules
@@ -16,8 +16,8 @@ from conduit.protocol.ids import RoomId, ServerName, UserId
 from conduit.protocol.pdu import Event
 from conduit.service.rooms import members, state, visibility
 
-MAX_USERS = 20_000
-"""How many of a server's users in a room, present and past, are looked at."""
+MAX_ABSENT = 20_000
+"""Among how many who have left or are invited a server's users are looked for."""
 
 
 class ServerViewer:
@@ -78,7 +78,6 @@ class ServerViewer:
         present = members.joined_local(self._source, self._room_id, self._server)
         yield from present
         if self._users is None:
-            absent = members.past_and_invited(self._source, self._room_id)
-            ours = (user_id for user_id in absent if user_id.partition(":")[2] == self._server)
-            self._users = list(islice(ours, MAX_USERS))
-        yield from chain(self._users)
+            absent = islice(members.past_and_invited(self._source, self._room_id), MAX_ABSENT)
+            self._users = [user_id for user_id in absent if user_id.partition(":")[2] == self._server]
+        yield from self._users

@@ -76,13 +76,13 @@ def find(source: CacheSource, room_id: RoomId, user_id: UserId, thread: str) -> 
     return None if room is None else trees.receipt.get(source, (room, user_id, READ, thread))
 
 
-def moved(source: CacheSource, room_id: RoomId, since: int) -> Iterator[tuple[UserId, str]]:
-    """Return the user and thread of each public receipt in the room that is newer than the count `since`, oldest first."""
+def moved(source: CacheSource, room_id: RoomId, since: int) -> Iterator[tuple[int, UserId, str]]:
+    """Return the count, user and thread of each public receipt in the room that is newer than the count `since`, oldest first."""
     room = short_ids.short_room(source, room_id)
     if room is not None:
-        for _, (user_id, kind, thread) in trees.receipt_stream.scan(source, (room,), after=since):
+        for (_, count), (user_id, kind, thread) in trees.receipt_stream.scan(source, (room,), after=since):
             if kind == READ:
-                yield UserId(user_id), thread
+                yield count, UserId(user_id), thread
 
 
 def mark_sent(batch: Batch, room: int, user_id: UserId, at: int, thread: str) -> None:

@@ -38,7 +38,7 @@ MAX_ANSWER: Final = 1024 * 1024
 MAX_LOGGED: Final = 5
 """How many refused events of one transaction are logged."""
 MAX_IDLE: Final = 2_000
-"""How many destinations with nothing to be remembered are kept before they are swept out."""
+"""How many destinations are kept before those are swept out of which nothing need be remembered."""
 
 _STEP: Final = 100
 """How many pieces of news are heard before others get their turn."""
@@ -77,6 +77,7 @@ class Sender:
         self._alarms = Alarms(clock=ctx.clock, ring=lambda name: self._wake(ServerName(name)))
         self._places = asyncio.Semaphore(MAX_REQUESTS)
         self._doubtful = asyncio.Semaphore(MAX_DOUBTFUL)
+        self._sweep_at = MAX_IDLE
 
     async def run(self) -> None:
         """Serve all destinations. Runs until cancelled."""
@@ -96,22 +97,33 @@ class Sender:
                     hear[kind](*what)
                     if number % _STEP == 0:
                         await asyncio.sleep(0)
+                if len(self._destinations) >= self._sweep_at:
+                    self._sweep()
 
     async def _resume(self) -> None:
         """Go on with what was there at the last stop: queues, transactions in flight, receipts that moved."""
         ctx = self._ctx
         for server in queue.destinations(ctx.db):
             self._wake(server)
-        for name, since in list(trees.servername_educount.scan(ctx.db)):
             await asyncio.sleep(0)
-            server = ServerName(name)
+        marks = [(ServerName(name), since) for name, since in trees.servername_educount.scan(ctx.db)]
+        floor = min((since for _, since in marks), default=0)
+        rooms: dict[RoomId, list[tuple[int, UserId, str]]] = {}
+        for server, since in marks:
+            await asyncio.sleep(0)
             if self._is_out(server):
                 continue
             for room_id in members.rooms_of_server(ctx.db, server):
                 if not receipts.changed_since(ctx.db, room_id, since):
                     continue
-                for user_id, thread in receipts.moved(ctx.db, room_id, since):
-                    if server_name_of(user_id) == ctx.server_name:
+                if room_id not in rooms:
+                    rooms[room_id] = [
+                        each
+                        for each in receipts.moved(ctx.db, room_id, floor)
+                        if server_name_of(each[1]) == ctx.server_name
+                    ]
+                for count, user_id, thread in rooms[room_id]:
+                    if count > since:
                         self._destination(server).ephemera.note_receipt((room_id, user_id, thread))
                         self._wake(server)
 
@@ -174,8 +186,6 @@ class Sender:
     def _destination(self, server: ServerName) -> _Destination:
         found = self._destinations.get(server)
         if found is None:
-            if len(self._destinations) >= MAX_IDLE:
-                self._sweep()
             found = self._destinations[server] = _Destination(self._ctx, server)
         return found
 
@@ -187,6 +197,7 @@ class Sender:
         ]
         for name in idle:
             del self._destinations[name]
+        self._sweep_at = max(MAX_IDLE, 2 * len(self._destinations))
 
     def _wake(self, server: ServerName) -> None:
         """Let somebody serve the destination: now, or when it may be tried again."""

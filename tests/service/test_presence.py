@@ -11,9 +11,18 @@ import pytest
 from conduit.database.database import Database
 from conduit.database.memory import MemoryEngine
 from conduit.database.trees import TREE_NAMES
-from conduit.service.presence import ACTIVE_MS, CHECK_SECONDS, IDLE_MS, OFFLINE_MS, Presence
+from conduit.service.presence import (
+    ACTIVE_MS,
+    CHECK_SECONDS,
+    FORGET_MS,
+    IDLE_MS,
+    OFFLINE_MS,
+    REMOTE_MS,
+    RENEW_MS,
+    Presence,
+)
 from tests.support.clock import ManualClock
-from tests.support.rooms import ALICE
+from tests.support.rooms import ALICE, BOB
 
 
 class World:
@@ -169,3 +178,55 @@ async def test_nothing_is_kept_where_presence_is_off(clock: ManualClock) -> None
     world.presence.sync_ends(ALICE, "online")
     assert world.now() is None
     assert not world.told()
+
+
+async def test_remote_user_is_what_his_server_says(world: World, clock: ManualClock) -> None:
+    """Whatever time passes, until the server has been silent for long; then he is offline, and forgotten in the end."""
+    world.presence.set_remote(ALICE, "online", "hi", last_active_ago=5000, currently_active=True)
+    assert world.told()
+    await clock.advance(600)
+    assert world.presence.get(ALICE) == {
+        "presence": "online",
+        "status_msg": "hi",
+        "last_active_ago": 605_000,
+        "currently_active": True,
+    }
+    assert not world.told()
+    world.presence.set_remote(ALICE, "online", "hi", currently_active=True)
+    assert not world.told()
+    world.presence.set_remote(ALICE, "unavailable", "hi", last_active_ago=0, currently_active=True)
+    assert world.told()
+    assert "currently_active" not in (world.presence.get(ALICE) or {})
+    await clock.advance(REMOTE_MS / 1000 + CHECK_SECONDS)
+    assert world.now() == "offline"
+    assert world.told()
+    await clock.advance(FORGET_MS / 1000)
+    assert world.now() is None
+
+
+async def test_nothing_is_taken_from_other_servers_where_presence_is_off(clock: ManualClock) -> None:
+    """As for local users."""
+    world = World(clock, enabled=False)
+    world.presence.set_remote(ALICE, "online", None, last_active_ago=0)
+    assert world.now() is None
+
+
+async def test_sender_hears_of_local_users_and_of_what_others_would_see(world: World, clock: ManualClock) -> None:
+    """Not of every act; of who stays as he is now and then, so that other servers go on believing it."""
+    with world.db.watch.subscribe("presence") as news:
+        world.presence.set_remote(BOB, "online", None, last_active_ago=0)
+        assert await news.take(0) == []
+        world.presence.set(ALICE, "online", "hi")
+        assert await news.take(0) == [("presence", ALICE)]
+        world.presence.active(ALICE)
+        world.presence.set(ALICE, "online", "hi")
+        assert await news.take(0) == []
+        world.presence.set(ALICE, "online", "ho")
+        assert await news.take(0) == [("presence", ALICE)]
+        world.presence.sync_begins(ALICE, "online")
+        await clock.advance(IDLE_MS / 1000 + CHECK_SECONDS)
+        assert await news.take(0) == [("presence", ALICE)]
+        await clock.advance(RENEW_MS / 1000 - 60)
+        assert await news.take(0) == []
+        await clock.advance(60)
+        assert await news.take(0) == [("presence", ALICE)]

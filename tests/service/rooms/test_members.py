@@ -265,3 +265,15 @@ def test_random_memberships_keep_all_trees_in_agreement(
             kind for kind in ("join", "invite", "knock", "leave", "ban") if members.rooms(world.db, user_id, kind)
         ]
         assert len(listed) <= 1
+
+
+async def test_sender_hears_who_comes_into_a_room() -> None:
+    """Once each; and finds the servers there."""
+    world = World()
+    room_id = world.create()
+    with world.db.watch.subscribe("entered") as news:
+        world.join(room_id, BOB)
+        world.join(room_id, BOB, displayname="Bob")
+        assert await news.take(0) == [("entered", room_id, BOB)]
+    assert members.has_server(world.db, room_id, "localhost")
+    assert not members.has_server(world.db, room_id, "elsewhere.example")

@@ -127,3 +127,20 @@ def test_look_whether_anything_has_changed(room: Room) -> None:
     assert not receipts.changed_since(room.db, unknown, 0)
     assert receipts.changes(room.db, unknown, BOB, 0, now) == {}
     assert receipts.read_up_to(room.db, unknown, BOB) == (0, {})
+
+
+async def test_sender_hears_of_public_receipts_that_move(room: Room) -> None:
+    """And finds them again by what has moved since a count."""
+    since = room.db.current_count()
+    with room.db.watch.subscribe("receipt") as news:
+        room.put(1, kind=receipts.PRIVATE)
+        assert await news.take(0) == []
+        room.put(1)
+        assert await news.take(0) == [("receipt", room.room_id, BOB, receipts.UNTHREADED)]
+        room.put(0)
+        assert await news.take(0) == []
+    found = receipts.find(room.db, room.room_id, BOB, receipts.UNTHREADED)
+    assert found is not None
+    assert list(receipts.moved(room.db, room.room_id, since)) == [(found["count"], BOB, receipts.UNTHREADED)]
+    assert list(receipts.moved(room.db, room.room_id, found["count"])) == []
+    assert receipts.find(room.db, room.room_id, CAROL, receipts.UNTHREADED) is None

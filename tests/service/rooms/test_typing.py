@@ -104,3 +104,23 @@ async def test_task_rests_while_nobody_types(typing: Typing, clock: ManualClock)
     assert clock.sleeping == 1
     await clock.advance(5)
     assert clock.sleeping == 0
+
+
+async def test_sender_hears_of_notices_that_begin_end_or_go_on(
+    typing: Typing, db: Database, clock: ManualClock
+) -> None:
+    """A renewed one now and then only."""
+    with db.watch.subscribe("typing") as news:
+        typing.start(ROOM, ALICE, 30_000)
+        assert await news.take(0) == [("typing", ROOM)]
+        heard = []
+        for second in range(0, 60, 5):
+            typing.start(ROOM, ALICE, 30_000)
+            if await news.take(0):
+                heard.append(second)
+            await clock.advance(5)
+        assert heard == [25, 50]
+        typing.stop(ROOM, ALICE)
+        assert await news.take(0) == [("typing", ROOM)]
+        typing.stop(ROOM, ALICE)
+        assert await news.take(0) == []

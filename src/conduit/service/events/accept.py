@@ -30,6 +30,7 @@ from conduit.service.rooms import (
     threads,
     timeline,
 )
+from conduit.service.rooms.client_events import Place
 from conduit.service.sending import queue
 
 
@@ -63,6 +64,7 @@ def accept(
         leaves.begin(batch, room_id)
         members.begin(batch, room_id)
         state.begin(batch, room_id)
+        timeline.begin(batch, room)
     known = short_ids.short_event(batch, event.event_id)
     short = short_ids.give_event(batch, event.event_id) if known is None else known
     key = 0
@@ -83,8 +85,12 @@ def accept(
         timeline.end_outlier(batch, event.event_id)
     timeline.append(batch, event, short, EventMeta(ACCEPTED, room, event.depth, tuple(auth)), place)
     state.set_around(batch, short, state_before, state_after)
-    if transaction is not None:
-        trees.event_transaction.put(batch, (room, short), (event.sender, *transaction))
+    sent_as = None if transaction is None else (event.sender, *transaction)
+    if sent_as is not None:
+        trees.event_transaction.put(batch, (room, short), sent_as)
+    if known is None:
+        client_events.begin(batch, event, Place(short, place, state_before, state_after, sent_as))
+        relations.begin(batch, short, room)
     old = 0 if head is None else head.state
     new = old if cited else state_after if current is None else current
     if new == state_after and old == state_before:

@@ -177,6 +177,13 @@ def pruned(form: ClientEvent, event: Event) -> ClientEvent:
     return bare
 
 
+def begin(batch: Batch, event: Event, place: Place) -> None:
+    """Keep the form of an event that is being accepted and was not known: many are about to read it."""
+    form = ClientEvent(event, None)
+    form._place = place
+    _FORM.set(batch, event.event_id, form)
+
+
 def forget(batch: Batch, event_id: EventId) -> None:
     """Let the event be made anew: it is being redacted."""
     _FORM.forget(batch, event_id)

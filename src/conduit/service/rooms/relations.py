@@ -106,6 +106,11 @@ def edit_of(source: CacheSource, event: Event) -> Event | None:
 # --- writing -------------------------------------------------------------------------------------------------------
 
 
+def begin(batch: Batch, short: int, room: int) -> None:
+    """Know that nothing relates yet to an event which nobody could name before, so that nothing is looked for."""
+    _ROWS.set(batch, (short, room), ())
+
+
 def record(batch: Batch, event: Event, short: int, place: PduId) -> None:
     """Write the row of an accepted event's relation, if it declares one."""
     relation = rules.relation_of(event.content)

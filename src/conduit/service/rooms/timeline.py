@@ -263,6 +263,11 @@ def transaction_of(source: CacheSource, event_id: EventId) -> tuple[str, str, st
 # --- writing -------------------------------------------------------------------------------------------------------
 
 
+def begin(batch: Batch, room: int) -> None:
+    """Know that a room which is being made has no events yet, so that none are looked for."""
+    _TAIL.set(batch, room, ())
+
+
 def append(batch: Batch, event: Event, short: int, facts: EventMeta, place: PduId) -> None:
     """Put an accepted event at a position of its room's timeline. Its short ids exist, and it has passed every check."""
     trees.pduid_pdu.put(batch, place, event.stored())
@@ -278,7 +283,7 @@ def append(batch: Batch, event: Event, short: int, facts: EventMeta, place: PduI
     elif place.order() > last.order():
         _LAST.set(batch, room, place)
     tail = _TAIL.peek(batch, room)
-    if tail and place.order() > tail[-1][0].order():
+    if tail is not None and (not tail or place.order() > tail[-1][0].order()):
         _TAIL.set(batch, room, (*tail[1 - TAIL :], (place, event.event_id)))
     else:
         _TAIL.forget(batch, room)

@@ -646,7 +646,7 @@ devicelist_remote = Tree(
     key=one(TEXT),
     value=JSON,
     ours=True,
-    doc="remote user -> {stream_id, seen, fresh, at}: how far the copy of the device list goes, and the count at which it was fetched",
+    doc="remote user -> {stream_id, seen, fresh, at, untold}: how far the copy of the device list goes, the count at which it was fetched, and whether users are still to be told",
 )
 devicelist_device = Tree(
     "devicelist_device",

@@ -8,6 +8,7 @@ from conduit.protocol.ids import ServerName, UserId
 from conduit.service.keys import remote_devices
 from tests.service.keys.signers import CrossSigner, device_keys
 from tests.support.client import User
+from tests.support.clock import settle
 from tests.support.federation import Incoming, Network
 from tests.support.visitor import Visitor
 
@@ -66,9 +67,10 @@ class Eve:
         remote_devices.update(self.ctx, PEER, told)
 
     async def settled(self) -> None:
-        """Wait until no list is being fetched."""
+        """Wait until no list is being fetched, and users were told."""
         flights = self.ctx.outbound.flights
         while len(flights):
+            self.net.clock.jump(remote_devices.GATHER_SECONDS)
             await next(iter(flights._under_way.values()))
 
 
@@ -85,13 +87,22 @@ async def devices_of(user: User, other: str = EVE) -> Json:
     return found
 
 
+async def told(user: User) -> None:
+    """Let the user's server tell of lists that it has fetched."""
+    await settle()
+    user.server.clock.jump(remote_devices.GATHER_SECONDS)
+    await settle()
+
+
 async def since(user: User) -> str:
-    """Return the token of an initial /sync."""
+    """Return the token of an initial /sync, once all that happened so far was told."""
+    await told(user)
     return str((await user.get("/sync"))["next_batch"])
 
 
 async def changed(user: User, token: str) -> list[str]:
     """Return who has changed since, as /sync tells."""
+    await told(user)
     answer = await user.get("/sync", params={"since": token})
     found: list[str] = answer.get("device_lists", {}).get("changed", [])
     return found

@@ -227,6 +227,34 @@ async def test_advisory_13_users_out_of_sight_are_not_kept(eve: Eve) -> None:
     assert list(trees.devicelist_device.keys(eve.ctx.db, (EVE,))) == []
 
 
+async def test_lists_that_are_fetched_are_told_of_together(eve: Eve) -> None:
+    """A moment later; one that the server could not tell of before it stopped is told at the next start."""
+    alice = await eve.hs.register("alice")
+    room = await eve.meet(alice)
+    more = [UserId(f"@m{n}:peer.test") for n in range(3)]
+    for user_id in more:
+        await eve.visitor.join(room, user_id)
+    token = await since(alice)
+    eve.answer = lambda incoming: {  # type: ignore[method-assign]
+        "user_id": incoming.segments[-1],
+        "stream_id": 1,
+        "devices": [],
+    }
+    await query(alice, *more)
+    before = eve.ctx.db.current_count()
+    assert "device_lists" not in await alice.get("/sync", params={"since": token})
+    assert await changed(alice, token) == more
+    assert eve.ctx.db.current_count() == before + len(more)
+    row = trees.devicelist_remote.get(eve.ctx.db, more[0])
+    assert row is not None
+    assert "untold" not in row
+    with eve.ctx.db.batch() as batch:
+        trees.devicelist_remote.put(batch, more[0], {**row, "untold": True})
+    token = await since(alice)
+    remote_devices.resume(eve.ctx)
+    assert await changed(alice, token) == more[:1]
+
+
 async def test_list_fetched_while_the_last_room_is_left_is_not_kept(eve: Eve) -> None:
     """The answer comes too late."""
     alice = await eve.hs.register("alice")

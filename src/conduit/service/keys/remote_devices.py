@@ -29,6 +29,9 @@ SECONDS: Final = 30.0
 MAX_ANSWER: Final = 4 << 20
 _SEEN: Final = 50
 """How many updates since the list was fetched are remembered by number."""
+GATHER_SECONDS: Final = 0.1
+"""How long changes that fetched lists bring are gathered before users are told."""
+_TELL: Final = ("device lists to tell of",)
 _TRIES: Final = 3
 """How often a list is fetched that changes meanwhile."""
 
@@ -116,7 +119,9 @@ async def _fetch(ctx: Context, user_id: UserId) -> None:
         notes: list[Update] = flights.take_notes(key)
         missed = any(not note.previous or note.stream_id > found.stream_id for note in notes)
         with ctx.db.batch() as batch:
-            _store(ctx, batch, user_id, found, at, fresh=not missed)
+            changed = _store(ctx, batch, user_id, found, at, fresh=not missed)
+        if changed:
+            _tell_soon(ctx, user_id)
         if not missed:
             return
     # The list changes faster than it can be fetched. It stays marked as out of date, and clients that ask for it have it fetched again.
@@ -134,12 +139,36 @@ async def _ask(ctx: Context, user_id: UserId) -> Snapshot:
     return found
 
 
-def _store(ctx: Context, batch: Batch, user_id: UserId, found: Snapshot, at: int, *, fresh: bool) -> None:
-    """Replace the copy by what was fetched, and tell local users if that changes anything."""
+def _tell_soon(ctx: Context, user_id: UserId) -> None:
+    """Tell local users of a list that was fetched and has changed: of all that are fetched about now together.
+
+    Who enters a room has the lists of everybody in it fetched. Each of them alone would wake everybody else in it.
+    """
+    flights = ctx.outbound.flights
+    flights.start(ctx.tasks, _TELL, lambda: _tell(ctx))
+    flights.leave_note(_TELL, user_id, most=1 << 30)
+
+
+async def _tell(ctx: Context) -> None:
+    await ctx.clock.sleep(GATHER_SECONDS)
+    with ctx.db.batch() as batch:
+        for user_id in dict.fromkeys(ctx.outbound.flights.take_notes(_TELL)):
+            _tell_of(ctx, batch, user_id)
+
+
+def _tell_of(ctx: Context, batch: Batch, user_id: UserId) -> None:
+    row = trees.devicelist_remote.get(batch, user_id)
+    if row is not None and row.pop("untold", False):
+        trees.devicelist_remote.put(batch, user_id, row)
+    device_lists.record_remote_change(batch, user_id, ctx.server_name)
+
+
+def _store(ctx: Context, batch: Batch, user_id: UserId, found: Snapshot, at: int, *, fresh: bool) -> bool:
+    """Replace the copy by what was fetched; return whether that changes anything, so that local users must be told."""
     if not is_in_sight(batch, user_id, ctx.server_name):
         forget(batch, user_id)
-        return
-    is_new = not is_known(batch, user_id)
+        return False
+    former = trees.devicelist_remote.get(batch, user_id)
     row = {"stream_id": found.stream_id, "seen": [], "fresh": fresh, "at": at}
     before = {device_id: device for (_, device_id), device in trees.devicelist_device.scan(batch, (user_id,))}
     after = {device_id: device.row() for device_id, device in found.devices.items()}
@@ -148,10 +177,12 @@ def _store(ctx: Context, batch: Batch, user_id: UserId, found: Snapshot, at: int
     for device_id, device in after.items():
         if before.get(device_id) != device:
             trees.devicelist_device.put(batch, (user_id, device_id), device)
-    trees.devicelist_remote.put(batch, user_id, row)
     keys_changed = _store_cross_signing(ctx, batch, user_id, found.master, found.self_signing)
-    if is_new or before != after or keys_changed:
-        device_lists.record_remote_change(batch, user_id, ctx.server_name)
+    changed = former is None or before != after or keys_changed
+    if changed or (former is not None and former.get("untold")):
+        row["untold"] = True  # should the server stop before it has told of it
+    trees.devicelist_remote.put(batch, user_id, row)
+    return changed
 
 
 def _store_cross_signing(
@@ -286,5 +317,5 @@ def resume(ctx: Context) -> None:
             user_id = UserId(user)
             if not is_in_sight(batch, user_id, ctx.server_name):
                 forget(batch, user_id)
-            elif not row["fresh"]:
-                device_lists.record_remote_change(batch, user_id, ctx.server_name)
+            elif not row["fresh"] or row.get("untold"):
+                _tell_of(ctx, batch, user_id)

@@ -21,7 +21,7 @@ T = TypeVar("T")
 log = structlog.get_logger(__name__)
 
 MAX_NOTES = 100
-"""How many notes wait for one piece of work; more are dropped."""
+"""How many notes wait for one piece of work, unless it says otherwise."""
 
 
 class Flights:
@@ -39,12 +39,15 @@ class Flights:
         task = self._under_way.get(key)
         return task is not None and not task.done()
 
-    def leave_note(self, key: Hashable, note: Any) -> bool:
-        """Tell the work of `key` of something that it takes with `take_notes` before it ends; `False` if it is not under way."""
+    def leave_note(self, key: Hashable, note: Any, *, most: int = MAX_NOTES) -> bool:
+        """Tell the work of `key` of something that it takes with `take_notes` before it ends; `False` if it is not under way.
+
+        Beyond `most` notes that wait a further one is dropped.
+        """
         if not self.is_under_way(key):
             return False
         notes = self._notes.setdefault(key, [])
-        if len(notes) < MAX_NOTES:
+        if len(notes) < most:
             notes.append(note)
         return True
 

@@ -63,8 +63,8 @@ def test_transaction_stays_below_what_servers_take() -> None:
     for _ in range(50):
         edu(world, text="y" * 60_000)
     found = made(world)
-    assert 30 <= len(found.events) <= 35
-    assert len(transaction.body(world.db, ONE, TWO, found)) < 5 * 1024 * 1024
+    assert 15 <= len(found.events) <= 17
+    assert len(transaction.body(world.db, ONE, TWO, found)) < 2 * 1024 * 1024 + 200_000
 
 
 def test_edus_are_left_out_where_there_are_none() -> None:

@@ -28,7 +28,7 @@ MAX_PDUS: Final = 50
 MAX_EDUS: Final = 100
 MAX_QUEUED_EDUS: Final = 80
 """The rest is left to what is not queued, so that to-device messages do not hold up typing."""
-MAX_BYTES: Final = 2 * 1024 * 1024
+MAX_BYTES: Final = 1024 * 1024
 """Of the events, and of the queued EDUs, but for the first: below what other servers take as a request."""
 
 Json = dict[str, Any]

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from conduit.protocol import signing
+from conduit.protocol.signing import SigningKey
 from conduit.service.outbound.server_keys import read_document
 from tests.support.federation import Network, network
 
@@ -73,6 +74,19 @@ async def test_last_answer_stands_in_for_a_server_that_is_gone(net: Network) -> 
     net.clock.jump(30 * 24 * 3600)
     (document,) = await ask(net, {"a.test": {}})
     assert document["server_name"] == "a.test"
+
+
+async def test_key_that_the_server_no_longer_lists_is_still_vouched_for(net: Network) -> None:
+    """Who asks for it by its id gets the former object beside the newest."""
+    peer = net.peer("a.test")
+    old = peer.key
+    await ask(net, {"a.test": {old.key_id: {}}})
+    peer.key = SigningKey(bytes(32), "new")
+    net.clock.jump(60)
+    later = {"minimum_valid_until_ts": net.clock.now_ms() + 30 * 24 * HOUR}
+    documents = await ask(net, {"a.test": {old.key_id: later}})
+    assert [set(document["verify_keys"]) for document in documents] == [{"ed25519:new"}, {old.key_id}]
+    assert all(is_signed_by(net, document) for document in documents)
 
 
 async def test_object_is_renewed_after_half_its_lifetime(net: Network) -> None:

@@ -169,7 +169,11 @@ async def test_this_server_is_checked_from_its_configuration(tmp_path: Path) -> 
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    settings: dict[str, Any] = {"allow_federation": True, "federation_ca_file": authority.file, "server_name": f"localhost:{port}"}
+    settings: dict[str, Any] = {
+        "allow_federation": True,
+        "federation_ca_file": authority.file,
+        "server_name": f"localhost:{port}",
+    }
     listeners = (Listener(port=port, certs=certs, key=key), Listener(port=0))
     async with serve(listeners=listeners, **settings) as hs:
         good, said = await run(hs.config, None)

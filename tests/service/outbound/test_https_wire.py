@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -14,7 +15,7 @@ from aiohttp import web
 from conduit.config.schema import PRIVATE_RANGES, Listener
 from conduit.service.outbound.errors import Unreachable
 from conduit.service.outbound.https_wire import HttpsWire
-from conduit.service.outbound.resolver import Delegation, Resolver, Srv
+from conduit.service.outbound.resolver import Delegation, Resolver, Srv, look_up_srv
 from tests.service.outbound.loopback import client, site, text
 from tests.support.certificates import Authority
 from tests.support.clock import ManualClock
@@ -100,6 +101,24 @@ async def test_answer_is_bounded(tmp_path: Path) -> None:
         with pytest.raises(Unreachable, match="large"):
             async with way.stream(there.host, "GET", "/", {}, seconds=10, max_bytes=1999) as answer:
                 pass
+
+
+async def test_time_is_bounded_from_the_first_look_up_on(tmp_path: Path) -> None:
+    """Name servers that do not answer take no longer than the request may."""
+    never = asyncio.Event()
+
+    async def silent(host: str) -> Delegation:
+        await never.wait()
+        return Delegation(None)
+
+    async with client() as http:
+        way = HttpsWire(resolver=Resolver(clock=ManualClock(), well_known=silent, srv=look_up_srv), http=http)
+        with pytest.raises(Unreachable, match=r"no answer within 0\.05 seconds"):
+            await way.exchange("a.test", "GET", "/", {}, None, seconds=0.05, max_bytes=10)
+        with pytest.raises(Unreachable, match=r"not found within 0\.05 seconds"):
+            async with way.stream("a.test", "GET", "/", {}, seconds=0.05, max_bytes=10):
+                pass
+    never.set()
 
 
 async def test_stream_that_breaks_says_so(tmp_path: Path) -> None:

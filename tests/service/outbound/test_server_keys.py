@@ -160,3 +160,23 @@ def test_notary_with_an_older_object_takes_nothing_back() -> None:
     assert after.keys[SECOND.key_id].current
     assert not after.keys[FIRST.key_id].current
     assert after.find(FIRST.key_id, START_MS) is not None
+
+
+def test_former_objects_are_kept_for_the_keys_that_only_they_list() -> None:
+    """A few of them, and only while they say something that the newest does not."""
+    keys = read(document(FIRST))
+    for number in range(10):
+        key = SigningKey(bytes([number + 7]) * 32, f"k{number}")
+        keys = merge(keys, read(document(key)), direct=True)
+    assert len(keys.older) == 5
+    assert read_row(keys.row(), A, ignored=()) == keys
+    assert keys.documents([]) == [keys.document]
+    assert keys.documents(["ed25519:k9", "ed25519:none"]) == [keys.document]
+    assert [set(found["verify_keys"]) for found in keys.documents(["ed25519:k7", "ed25519:k6"])] == [
+        {"ed25519:k9"},
+        {"ed25519:k7"},
+        {"ed25519:k6"},
+    ]
+    # An object that lists them all makes the older ones superfluous.
+    old = {key_id: {"key": FIRST.public_key, "expired_ts": 1} for key_id in keys.keys}
+    assert merge(keys, read(document(SECOND, old=old)), direct=True).older == ()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 
@@ -30,6 +31,22 @@ class HttpsWire:
         max_bytes: int,
     ) -> WireAnswer:
         """Send one request; an SRV record's next host is tried when there is no connection to the one before."""
+        try:
+            async with asyncio.timeout(seconds):
+                return await self._exchange(server, method, target, headers, body, seconds, max_bytes)
+        except TimeoutError:
+            raise Unreachable(server, f"no answer within {seconds:g} seconds") from None
+
+    async def _exchange(
+        self,
+        server: str,
+        method: str,
+        target: str,
+        headers: Mapping[str, str],
+        body: bytes | None,
+        seconds: float,
+        max_bytes: int,
+    ) -> WireAnswer:
         destination = await self._resolver.resolve(server)
         failure = HttpFailed("it has no address")
         for url in _urls(destination, target):
@@ -64,7 +81,11 @@ class HttpsWire:
         max_bytes: int,
     ) -> AsyncIterator[WireStream]:
         """Send one request and return the beginning of the answer."""
-        destination = await self._resolver.resolve(server)
+        try:
+            async with asyncio.timeout(seconds):
+                destination = await self._resolver.resolve(server)
+        except TimeoutError:
+            raise Unreachable(server, f"it was not found within {seconds:g} seconds") from None
         try:
             async with self._http.stream(
                 method,

@@ -304,9 +304,9 @@ class Keyring:
             if server == self._server_name:
                 documents.append(self.published())
                 continue
-            document = self.document(server)
-            if document is not None:
-                documents.append(self._own.signing_key.sign_json(document, self._server_name))
+            known = self._keys(server)
+            found = [] if known is None else known.documents(wanted[server])
+            documents += [self._own.signing_key.sign_json(document, self._server_name) for document in found]
         return documents
 
     def _vouches(self, server: str, keys: Mapping[str, int], now: int) -> bool:

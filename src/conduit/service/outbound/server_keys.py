@@ -22,6 +22,8 @@ LONGEST_VALIDITY_MS = 7 * 24 * 3_600_000
 """However long a server says that its keys hold, they are asked for again after a week."""
 MAX_KEYS = 50
 """Keys taken from one object; nobody has that many."""
+MAX_OLDER = 5
+"""Former objects that are kept."""
 OURS = "conduit_py"
 """The part of a stored row that is not the server's own object."""
 _KEY_ID = re.compile(ALGORITHM + r":[A-Za-z0-9_.=/+-]{1,200}", re.ASCII)
@@ -51,6 +53,19 @@ class ServerKeys:
     """In ms."""
     valid_until: int
     """In ms, at most a week after it was fetched."""
+    older: tuple[Json, ...] = ()
+    """Former objects with keys that the newest no longer lists, newest first: what a notary shows of them."""
+
+    def documents(self, key_ids: Iterable[str]) -> list[Json]:
+        """Return the newest object, and of the older ones those with keys of these ids that it does not list."""
+        found, listed = [self.document], _listed(self.document)
+        for key_id in key_ids:
+            if key_id in listed:
+                continue
+            document = next((document for document in self.older if key_id in _listed(document)), None)
+            if document is not None and document not in found:
+                found.append(document)
+        return found
 
     def find(self, key_id: str, valid_at: int | None) -> bytes | None:
         """Return the key if it is known and valid at that time (`None`: whatever the time)."""
@@ -65,7 +80,10 @@ class ServerKeys:
             key_id: {"key": base64.encode(key.public_key), "until": key.valid_until, "current": key.current}
             for key_id, key in self.keys.items()
         }
-        return {**self.document, OURS: {"fetched_at": self.fetched_at, "known": known}}
+        ours = {"fetched_at": self.fetched_at, "known": known}
+        if self.older:
+            ours["older"] = list(self.older)
+        return {**self.document, OURS: ours}
 
 
 class BadKeys(Exception):
@@ -135,7 +153,8 @@ def read_row(row: Json, server: str, *, ignored: Iterable[bytes]) -> ServerKeys 
         if public_key is not None and public_key not in ignored:
             keys[key_id] = KnownKey(public_key, entry["until"], entry["current"])
     fetched_at = extra["fetched_at"]
-    return ServerKeys(server, keys, document, fetched_at, min(valid_until, fetched_at + LONGEST_VALIDITY_MS))
+    until = min(valid_until, fetched_at + LONGEST_VALIDITY_MS)
+    return ServerKeys(server, keys, document, fetched_at, until, tuple(extra.get("older", ())))
 
 
 def merge(known: ServerKeys | None, fresh: ServerKeys, *, direct: bool) -> ServerKeys:
@@ -145,9 +164,8 @@ def merge(known: ServerKeys | None, fresh: ServerKeys, *, direct: bool) -> Serve
     """
     if known is None:
         return fresh
-    older = not direct and fresh.valid_until < known.valid_until
-    newest = known if older else fresh
-    other = fresh if older else known
+    is_older = not direct and fresh.valid_until < known.valid_until
+    newest, other = (known, fresh) if is_older else (fresh, known)
     keys = dict(newest.keys)
     for key_id, key in other.keys.items():
         listed = keys.get(key_id)
@@ -155,7 +173,24 @@ def merge(known: ServerKeys | None, fresh: ServerKeys, *, direct: bool) -> Serve
             keys[key_id] = KnownKey(key.public_key, key.valid_until, False)
         elif listed is not None and listed.current and listed.public_key == key.public_key:
             keys[key_id] = KnownKey(key.public_key, max(key.valid_until, listed.valid_until), True)
-    return ServerKeys(fresh.server, keys, newest.document, fresh.fetched_at, newest.valid_until)
+    older = _worth_keeping(newest.document, (other.document, *known.older))
+    return ServerKeys(fresh.server, keys, newest.document, fresh.fetched_at, newest.valid_until, older)
+
+
+def _worth_keeping(newest: Json, former: Iterable[Json]) -> tuple[Json, ...]:
+    kept: list[Json] = []
+    listed = _listed(newest)
+    for document in former:
+        ids = _listed(document)
+        if not ids <= listed and len(kept) < MAX_OLDER:
+            kept.append(document)
+            listed |= ids
+    return tuple(kept)
+
+
+def _listed(document: Json) -> set[str]:
+    """Return the ids of all keys, current and old, that an object lists."""
+    return {key_id for field in ("verify_keys", "old_verify_keys") for key_id, _ in _entries(document, field)}
 
 
 def _entries(document: Json, field: str) -> list[tuple[str, Json]]:

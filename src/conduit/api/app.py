@@ -139,6 +139,7 @@ class App:
             requester=requester,
             charge=charge,
         )
+        request.holds_events = route.holds_events
         if claims is not None:
             await self._take_claimed_body(http, request, route)
             await auth.verify_server(ctx, claims, f"{path}?{raw_query}" if "?" in http.raw_path else path, request)

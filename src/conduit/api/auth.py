@@ -95,7 +95,6 @@ async def verify_server(ctx: Context, claims: Sequence[x_matrix.Claim], target: 
 
     `target` is the path with the query, as it was sent.
     """
-    request.holds_events = True
     content = request.json() if request.body else None
 
     def is_signed() -> bool:

@@ -106,6 +106,8 @@ class Route:
     """Bytes; `None` means what the server takes by default for this kind of caller."""
     allow_locked: bool = False
     """Whether a locked account may still call this: logging out."""
+    holds_events: bool = False
+    """Whether the body holds events of all room versions, so that any number in it is a matter of theirs."""
     long_poll: bool = False
     """Whether the handler waits for news: it is ended at once when the server stops."""
     at_once: AtOnce | None = None
@@ -121,6 +123,7 @@ class Options(TypedDict, total=False):
     stream_body: bool
     max_body: int | None
     allow_locked: bool
+    holds_events: bool
     long_poll: bool
     at_once: AtOnce | None
 

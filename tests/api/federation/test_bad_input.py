@@ -207,6 +207,8 @@ async def test_bad_queries_are_refused(route: Route, probe: Probe) -> None:
 async def test_bodies_that_are_no_objects_are_refused(route: Route, probe: Probe) -> None:
     """It must be a JSON object that Matrix can hold. What is refused anyhow need not be read."""
     for body, errcodes in BAD_BODIES:
+        if route.holds_events and b"9007199254740992" in body:
+            continue  # events of old room versions may hold such numbers
         await probe.send(route.method, probe.path(route), body, *(errcodes and (*errcodes, *REFUSALS)))
     assert probe.faults == []
 

@@ -16,7 +16,7 @@ MAX_PDUS = 50
 MAX_EDUS = 100
 
 
-@routes.put("/_matrix/federation/v1/send/{txnId}", auth=Auth.SERVER)
+@routes.put("/_matrix/federation/v1/send/{txnId}", auth=Auth.SERVER, holds_events=True)
 async def send_transaction(ctx: Context, req: Request) -> Json:
     """Take in events and ephemeral data. <https://spec.matrix.org/v1.19/server-server-api/#put_matrixfederationv1sendtxnid>."""
     body = req.json()

@@ -56,6 +56,14 @@ def test_sync_tokens_keep_their_numbers() -> None:
     assert cuts.parse("s5_2") == cuts.at_count(5)
 
 
+def test_sync_tokens_of_conduit_are_read() -> None:
+    """As given by an earlier process, so that what that one kept in memory counts as lost."""
+    assert cuts.parse_sync("123") == (123, 0, 123)
+    for text in ("", "-1", "1_2", "9" * 19, "\u0661"):
+        with pytest.raises(InvalidParam):
+            cuts.parse_sync(text)
+
+
 @pytest.mark.parametrize(
     "token", ["", "t", "s", "s1", "s1_", "t-", "t1~", "t1~2~3", "x1", "t1 ", "s1_1_1_1", "t" + "9" * 21]
 )

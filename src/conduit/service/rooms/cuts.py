@@ -8,6 +8,7 @@ A cut says which events lie before it. It stays right when events arrive later: 
     t-<k>       up to event k of the history before all live events; k = 0 means all of it
     s<n>_<p>    a /sync token: up to all that arrived while the counter stood at most at n; p is the count at which the process began.
                 With a third number, messages between devices have been given up to that count only
+    <n>         a /sync token that Conduit gave: clients go on with it after a migration
 
 Source: client-server API, "Pagination".
 """
@@ -26,6 +27,7 @@ from conduit.service.rooms import short_ids, timeline
 
 _MAX: Final = (1 << 64) - 1
 _SYNC = re.compile(r"s([0-9]{1,18})_([0-9]{1,18})(?:_([0-9]{1,18}))?", re.ASCII)
+_CONDUIT = re.compile(r"[0-9]{1,18}", re.ASCII)
 _TOKEN = re.compile(r"t(?:([0-9]{1,20})(?:~([0-9]{1,20}))?|-([0-9]{1,20}))", re.ASCII)
 
 
@@ -87,7 +89,9 @@ def parse_sync(token: str) -> SyncToken:
     """Return the position that a /sync token names, or raise `InvalidParam`."""
     match = _SYNC.fullmatch(token)
     if match is None:
-        raise InvalidParam("Not a token of /sync")
+        if _CONDUIT.fullmatch(token) is None:
+            raise InvalidParam("Not a token of /sync")
+        return SyncToken(int(token), 0, int(token))
     at = int(match[1])
     return SyncToken(at, int(match[2]), at if match[3] is None else min(at, int(match[3])))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections.abc import AsyncIterator
 from typing import Any
@@ -10,10 +11,12 @@ import orjson
 import pytest
 from multidict import CIMultiDict
 
+from conduit.api.app import MAX_CLAIMED
 from conduit.api.web import Auth, Json, Request, Routes
 from conduit.config.schema import Rate, RateLimits
 from conduit.protocol.signing import SigningKey
 from conduit.service.context import Context
+from tests.support.clock import settle
 from tests.support.federation import Incoming, Network, Peer, Switchboard, network
 
 routes = Routes()
@@ -193,6 +196,34 @@ async def test_signed_request_is_a_sign_of_life(net: Network) -> None:
     backoff.failed("peer.test", "no connection")
     await net.peer("peer.test").get(HERE, PATH)
     assert backoff.may_try("peer.test")
+
+
+async def test_advisory_25_slow_bodies_take_few_places(net: Network) -> None:
+    """Whoever says to be a server and then sends no body holds up itself, at its address, and nobody for ever."""
+    hs, peer = net[HERE], net.peer("peer.test")
+    await peer.get(HERE, PATH)
+    host, _, port = hs.url.removeprefix("http://").partition(":")
+    head = (
+        f"PUT {PATH} HTTP/1.1\r\nHost: {HERE}\r\nContent-Length: 10\r\n"
+        f"Authorization: {peer.authorization(HERE, 'PUT', PATH, b'{}')}\r\n\r\n{{"
+    ).encode()
+    reading = hs.app._reading
+    connections = []
+    for number in range(MAX_CLAIMED):
+        connection = await asyncio.open_connection(host, int(port))
+        connection[1].write(head)
+        connections.append(connection)
+        async with asyncio.timeout(10):
+            while reading["127.0.0.1"] <= number:
+                await settle()
+    reader, writer = await asyncio.open_connection(host, int(port))
+    writer.write(head)
+    assert b" 429 " in await reader.readline()
+    for _, other in [*connections, (reader, writer)]:
+        other.close()
+    async with asyncio.timeout(10):
+        while reading:
+            await settle()
 
 
 async def _raw(peer: Peer, method: str, header: str, body: bytes | None = None, expect: Any = 200) -> Any:

@@ -42,7 +42,7 @@ log = structlog.get_logger(__name__)
 Json = dict[str, Any]
 
 FETCH_SECONDS = 20.0
-MAX_DOCUMENT = 256 * 1024
+MAX_DOCUMENT = 32 * 1024
 MAX_BATCH_ANSWER = 8 * 1024 * 1024
 SERVERS_A_QUERY = 100
 """How many servers a notary is asked about at a time."""
@@ -52,7 +52,7 @@ STRANGERS = 16
 """Fetches at a time on behalf of requests whose sender is not known yet."""
 MAX_STRANGERS = 500
 """Such requests that may wait."""
-IN_MEMORY = 20_000
+IN_MEMORY = 10_000
 """Servers whose keys are kept decoded."""
 FIRST_PAUSE = 30.0
 """Seconds until a server is asked again that did not have what was looked for; doubles."""

@@ -6,7 +6,7 @@ from conduit.api import fields
 from conduit.api.request import Json, Request
 from conduit.api.web import Auth, Reply, Routes
 from conduit.protocol.errors import IncompatibleRoomVersion, UnsupportedRoomVersion
-from conduit.protocol.ids import parse_event_id, parse_room_id
+from conduit.protocol.ids import EventId, parse_room_id
 from conduit.protocol.room_versions import ROOM_VERSIONS, room_version
 from conduit.service.actions.receive_invite import receive_invite
 from conduit.service.context import Context
@@ -17,7 +17,7 @@ routes = Routes()
 @routes.put("/_matrix/federation/v2/invite/{roomId}/{eventId}", auth=Auth.SERVER)
 async def put_invite(ctx: Context, req: Request) -> Json:
     """Take an invite. <https://spec.matrix.org/v1.19/server-server-api/#put_matrixfederationv2inviteroomideventid>."""
-    room_id, event_id = parse_room_id(req.params["roomId"]), parse_event_id(req.params["eventId"])
+    room_id, event_id = parse_room_id(req.params["roomId"]), EventId(req.params["eventId"])
     body = req.json()
     named = fields.text(body, "room_version")
     try:
@@ -34,7 +34,7 @@ async def put_invite(ctx: Context, req: Request) -> Json:
 @routes.put("/_matrix/federation/v1/invite/{roomId}/{eventId}", auth=Auth.SERVER)
 async def put_invite_v1(ctx: Context, req: Request) -> Reply:
     """Take an invite in the first form, which is for rooms of the versions 1 and 2. <https://spec.matrix.org/v1.19/server-server-api/#put_matrixfederationv1inviteroomideventid>."""
-    room_id, event_id = parse_room_id(req.params["roomId"]), parse_event_id(req.params["eventId"])
+    room_id, event_id = parse_room_id(req.params["roomId"]), EventId(req.params["eventId"])
     pdu = req.json()
     unsigned = fields.obj(pdu, "unsigned", {})
     room_state = fields.array(unsigned, "invite_room_state", [])

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 
 from conduit.api.request import Json, Request
 from conduit.api.web import Auth, Routes, StreamReply
-from conduit.protocol.ids import parse_event_id, parse_room_id, parse_user_id
+from conduit.protocol.ids import EventId, parse_room_id, parse_user_id
 from conduit.service.actions import resident, resident_join
 from conduit.service.context import Context
 
@@ -37,7 +37,7 @@ async def send_join_v1(ctx: Context, req: Request) -> StreamReply:
 
 
 async def _join(ctx: Context, req: Request, *, omit_members: bool | None) -> AsyncIterator[bytes]:
-    room_id, event_id = parse_room_id(req.params["roomId"]), parse_event_id(req.params["eventId"])
+    room_id, event_id = parse_room_id(req.params["roomId"]), EventId(req.params["eventId"])
     event = await resident.accept(ctx, req.origin, room_id, event_id, req.json(), "join")
     return await resident_join.answer(ctx, event, omit_members=omit_members)
 

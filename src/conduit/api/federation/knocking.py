@@ -7,7 +7,7 @@ import orjson
 from conduit.api.request import Json, Request
 from conduit.api.web import Auth, Routes
 from conduit.protocol.errors import MissingParam
-from conduit.protocol.ids import parse_event_id, parse_room_id, parse_user_id
+from conduit.protocol.ids import EventId, parse_room_id, parse_user_id
 from conduit.service.actions import resident
 from conduit.service.context import Context
 from conduit.service.rooms import stripped_state
@@ -28,7 +28,7 @@ async def make_knock(ctx: Context, req: Request) -> Json:
 @routes.put("/_matrix/federation/v1/send_knock/{roomId}/{eventId}", auth=Auth.SERVER)
 async def send_knock(ctx: Context, req: Request) -> Json:
     """Take a knock into the room. <https://spec.matrix.org/v1.19/server-server-api/#put_matrixfederationv1send_knockroomideventid>."""
-    room_id, event_id = parse_room_id(req.params["roomId"]), parse_event_id(req.params["eventId"])
+    room_id, event_id = parse_room_id(req.params["roomId"]), EventId(req.params["eventId"])
     await resident.accept(ctx, req.origin, room_id, event_id, req.json(), "knock")
     told = stripped_state.events_of_room(ctx.db, room_id)
     return {"knock_room_state": [orjson.Fragment(event.federation()) for event in told]}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from conduit.api.request import Json, Request
 from conduit.api.web import Auth, Reply, Routes
-from conduit.protocol.ids import parse_event_id, parse_room_id, parse_user_id
+from conduit.protocol.ids import EventId, parse_room_id, parse_user_id
 from conduit.service.actions import resident
 from conduit.service.context import Context
 
@@ -21,7 +21,7 @@ async def make_leave(ctx: Context, req: Request) -> Json:
 @routes.put("/_matrix/federation/v2/send_leave/{roomId}/{eventId}", auth=Auth.SERVER)
 async def send_leave(ctx: Context, req: Request) -> Json:
     """Take a leave into the room. <https://spec.matrix.org/v1.19/server-server-api/#put_matrixfederationv2send_leaveroomideventid>."""
-    room_id, event_id = parse_room_id(req.params["roomId"]), parse_event_id(req.params["eventId"])
+    room_id, event_id = parse_room_id(req.params["roomId"]), EventId(req.params["eventId"])
     await resident.accept(ctx, req.origin, room_id, event_id, req.json(), "leave")
     return {}
 

@@ -22,8 +22,9 @@ def check_state(ctx: Context, room_id: RoomId, event_type: str, state_key: str, 
         check_canonical_alias(ctx, room_id, content)
     elif event_type == "m.room.tombstone":
         check_tombstone(room_id, content)
-    elif event_type == "m.room.server_acl" and not ServerAcl(content).allows(ctx.server_name):
-        raise BadRequest("This access list would shut out your own server")
+    elif event_type == "m.room.server_acl" and not ServerAcl({**content, "deny": []}).allows(ctx.server_name):
+        # Forgotten, most likely: what `allow` does not name is shut out. Who denies the own server means it.
+        raise BadRequest("This access list does not let in your own server")
 
 
 def check_tombstone(room_id: RoomId, content: dict[str, Any]) -> None:

@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Collection, Iterable, Sequence
 
 from conduit.database.cache import CacheSource
+from conduit.database.layouts import SOFT_FAILED
 from conduit.protocol.errors import Forbidden, NotFound
 from conduit.protocol.ids import EventId, RoomId, ServerName
 from conduit.protocol.pdu import Event
@@ -63,6 +64,15 @@ class Room:
         event = timeline.event(self.source, event_id)
         return event if event is not None and event.room_id == self.room_id else None
 
+    def is_history(self, event: Event) -> bool:
+        """Tell whether an event has a place of its own in the room's graph here, and did not just come for the sake of others."""
+        if timeline.position(self.source, event.event_id) is not None:
+            return True
+        facts = timeline.meta(self.source, event.event_id)
+        return (
+            facts is not None and facts.status == SOFT_FAILED and state.before(self.source, event.event_id) is not None
+        )
+
     def show(self, events: Iterable[Event]) -> list[bytes]:
         """Return events in the form for the asking server, redacted where it may not see more."""
         return [self._viewer.copy(event).federation() for event in events]
@@ -103,12 +113,9 @@ def one_event(ctx: Context, origin: ServerName, event_id: EventId) -> bytes:
 async def state_at(room: Room, event_id: EventId) -> tuple[list[int], list[int]]:
     """Return the short events of the state before an event, and those of their auth chains; raises `NotFound` if it is not known."""
     event = room.find(event_id)
-    before = state.before(room.source, event.event_id)
-    if (
-        before is None
-        or (not before and event.type != "m.room.create")
-        or partial.is_partial(room.source, room.room_id)
-    ):
+    before = state.before(room.source, event.event_id) if room.is_history(event) else None
+    is_known = bool(before) or (before == 0 and event.type == "m.room.create")
+    if before is None or not is_known or partial.is_partial(room.source, room.room_id):
         raise NotFound(f"The state at event {event_id} is not known")
     shorts = list(state.ids(room.source, before).values())
     return shorts, sorted(await federated.auth_chain(room.source, shorts))
@@ -148,8 +155,7 @@ def backfill(room: Room, event_ids: Sequence[EventId], limit: int) -> list[bytes
                 continue
             seen.add(event_id)
             event = room.look_up(event_id)
-            # What has no known state is no history: it came for the sake of something else.
-            if event is not None and state.before(room.source, event_id) is not None:
+            if event is not None and room.is_history(event):
                 heapq.heappush(waiting, (-event.depth, -(short_ids.short_event(room.source, event_id) or 0), event))
 
     put(event_ids)
@@ -179,7 +185,7 @@ def missing_events(
             continue
         seen.add(event_id)
         event = room.look_up(event_id)
-        if event is None or event.depth < min_depth or state.before(room.source, event_id) is None:
+        if event is None or event.depth < min_depth or not room.is_history(event):
             continue
         found.append(event)
         waiting.extend(event.prev_events)

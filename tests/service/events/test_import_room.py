@@ -56,6 +56,32 @@ async def test_staged_room_is_not_there_until_it_is_shown() -> None:
         assert check(ctx.db) == []
 
 
+async def test_advisory_14_staged_room_is_shown_to_nobody() -> None:
+    """Neither its name nor its members, by whatever way one asks."""
+    async with network("two.test") as net:
+        hs = net["two.test"]
+        bob = await hs.register("bob")
+        room = ScriptedRoom(net.peer("far.test"))
+        room.set("m.room.name", {"name": "Secret"})
+        room.member(ZOE)
+        room_id = room.room_id
+        answer, _, shorts = await staged(net, room)
+        changes = await import_room.changes_to(hs.ctx, RoomId(room_id), shorts, answer)
+        await import_room.settle(hs.ctx, RoomId(room_id), changes)
+        for path in (f"/rooms/{room_id}/state", f"/rooms/{room_id}/members", f"/rooms/{room_id}/joined_members"):
+            await bob.get(path, expect=403)
+        await bob.get(f"/rooms/{room_id}/state/m.room.name", expect=403)
+        for path in (f"/rooms/{room_id}/event/{room.events[0].event_id}", f"/rooms/{room_id}/messages?dir=b"):
+            assert (await bob.raw("GET", path)).status in (403, 404)
+        for path in (f"/_matrix/client/v1/room_summary/{room_id}", f"/_matrix/client/v1/rooms/{room_id}/hierarchy"):
+            assert (await bob.raw("GET", path)).status in (403, 404, 502)
+        for event in room.events:
+            found = await room.peer.request("two.test", "GET", f"/_matrix/federation/v1/event/{event.event_id}")
+            assert found.status in (403, 404)
+        with hs.ctx.db.batch() as batch:
+            import_room.discard(batch, RoomId(room_id))
+
+
 async def test_settling_again_changes_nothing() -> None:
     """After a crash half-way the rest is done, and no more."""
     async with network("two.test") as net:

@@ -90,7 +90,7 @@ async def require_known_member(ctx: Context, room_id: RoomId, target: UserId) ->
 
     While the members of a room are still to come, who seems not to be in it may be in, or banned.
     """
-    if not partial.is_partial(ctx.db, room_id) or members.entry(ctx.db, room_id, target) is not None:
+    if members.is_joined(ctx.db, room_id, target) and server_name_of(target) == ctx.server_name:
         return
     if not await partial.whole(ctx.db, room_id, WHOLE_SECONDS):
         raise Unknown("The members of the room are not all known yet; try again in a while", status=503)

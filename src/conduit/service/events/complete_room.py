@@ -16,6 +16,7 @@ import structlog
 
 from conduit.database import trees
 from conduit.database.database import Batch
+from conduit.database.errors import DiskFull
 from conduit.database.layouts import REJECTED
 from conduit.protocol.errors import MatrixError
 from conduit.protocol.ids import EventId, RoomId, ServerName, is_event_id
@@ -57,7 +58,7 @@ async def complete(ctx: Context, room_id: RoomId) -> None:
         for server in _helpers(ctx, known):
             try:
                 await complete_from(ctx, room_id, known, server)
-            except (RemoteError, MatrixError) as error:
+            except (RemoteError, MatrixError, DiskFull) as error:
                 log.info("room_not_completed", room_id=room_id, server=server, reason=str(error))
             else:
                 return

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import structlog
 
+from conduit.database.errors import DiskFull
 from conduit.protocol.errors import MatrixError
 from conduit.service.context import Context
-from conduit.service.events import complete_room, intents, remote_join, remote_membership
+from conduit.service.events import complete_room, import_room, intents, remote_join, remote_membership
 from conduit.service.events.intents import Intent
 from conduit.service.outbound.errors import RemoteError, Unreachable
 from conduit.service.rooms import members, partial
@@ -47,13 +48,17 @@ async def settle(ctx: Context, intent: Intent) -> bool:
             return True  # another deed has taken its place
         try:
             await _settle(ctx, intent)
+        except DiskFull:
+            return False
         except (RemoteError, MatrixError) as error:
             log.info("intent_open", room_id=intent.room_id, user_id=intent.user_id, reason=str(error))
             lost = isinstance(error, Unreachable)
             if lost and ctx.clock.now_ms() - intent.event.origin_server_ts < GIVE_UP_MS:
                 return False
         with ctx.db.batch() as batch:
-            if intent.membership == "leave" and not intent.undo:
+            if intent.membership == "join":
+                import_room.discard(batch, intent.room_id)
+            elif intent.membership == "leave":
                 remote_membership.record(batch, intent.room_id, intent.user_id, "leave")
             intents.end(batch, intent.room_id, intent.user_id)
         return True

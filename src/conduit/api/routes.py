@@ -69,6 +69,7 @@ MODULES = (
     "federation.knocking",
     "federation.leaving",
     "federation.media",
+    "federation.openid",
     "federation.public_rooms",
     "federation.query",
     "federation.third_party_invites",

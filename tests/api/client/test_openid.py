@@ -24,15 +24,3 @@ async def test_openid_token_is_given_for_oneself_only(hs: Homeserver) -> None:
     await hs.register("bob")
     await alice.post("/user/@bob:localhost/openid/request_token", {}, "M_FORBIDDEN")
     await alice.post("/user/bob/openid/request_token", {}, "M_INVALID_PARAM")
-
-
-async def test_third_party_learns_whose_token_it_holds(hs: Homeserver) -> None:
-    """Until the token expires; not from access tokens, and not without one."""
-    alice = await hs.register("alice")
-    token = (await alice.post("/user/@alice:localhost/openid/request_token"))["access_token"]
-    path = "/_matrix/federation/v1/openid/userinfo"
-    assert await hs.client().get(path, params={"access_token": token}) == {"sub": "@alice:localhost"}
-    await hs.client().get(path, "M_UNKNOWN_TOKEN", params={"access_token": alice.token})
-    await hs.client().get(path, "M_MISSING_TOKEN")
-    hs.clock.jump(3600)
-    await hs.client().get(path, "M_UNKNOWN_TOKEN", params={"access_token": token})

@@ -7,10 +7,10 @@ from typing import Any
 import orjson
 
 from conduit.database import trees
-from conduit.protocol.ids import DeviceId, RoomId, ServerName, UserId
+from conduit.protocol.ids import DeviceId, EventId, RoomId, ServerName, UserId
 from conduit.service.actions import change_devices
 from conduit.service.keys import cross_signing, device_keys, device_lists, device_updates
-from conduit.service.rooms import members
+from conduit.service.rooms import members, partial
 from conduit.service.sending import queue
 from conduit.service.users import devices
 from tests.service.keys import signers
@@ -141,6 +141,17 @@ async def test_servers_that_are_met_by_a_join_are_told_that_there_is_something_t
     assert edu["content"]["device_id"] == "DEV"
     assert edu["content"]["prev_id"] == []
     assert edu["content"]["stream_id"] == device_updates.stream_id(world.db, ALICE)
+
+
+async def test_servers_named_in_a_room_whose_members_are_still_to_come_are_told() -> None:
+    """Their users are in it, only it is not known yet who they are."""
+    world = World(allow_federation=True)
+    room_id = world.create()
+    with world.db.batch() as batch:
+        named = partial.Partial(EventId("$join"), frozenset({FAR, ServerName("localhost")}), (FAR,))
+        partial.begin(batch, room_id, named)
+    upload(world, ALICE, "DEV")
+    assert len(await told(world)) == 1
 
 
 async def test_join_of_somebody_without_keys_is_not_worth_a_word() -> None:

@@ -66,8 +66,15 @@ def _reply(found: downloads.Found) -> StreamReply:
     return StreamReply(found.path, found.content_type, found.headers, etag=found.etag)
 
 
+def _charge(ctx: Context, req: Request, server: ServerName, media_id: str, *, authenticated: bool) -> None:
+    """Count what has other servers asked and our disk filled; media that is here costs nothing."""
+    if authenticated and downloads.must_be_fetched(ctx, server, media_id):
+        req.charge(Limit.READ)
+
+
 async def _download(ctx: Context, req: Request, *, authenticated: bool) -> StreamReply:
     server, media_id = _item(req)
+    _charge(ctx, req, server, media_id, authenticated=authenticated)
     found = await downloads.download(
         ctx,
         server,
@@ -82,6 +89,7 @@ async def _download(ctx: Context, req: Request, *, authenticated: bool) -> Strea
 async def _thumbnail(ctx: Context, req: Request, *, authenticated: bool) -> StreamReply:
     server, media_id = _item(req)
     asked = thumbnail_query.read(req)
+    _charge(ctx, req, server, media_id, authenticated=authenticated)
     found = await downloads.thumbnail(
         ctx,
         server,

@@ -11,7 +11,7 @@ Source: server-server API, "Device Management"; `m.device_list_update`, `m.signi
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any, Final
 
 from conduit.database import trees
@@ -19,7 +19,7 @@ from conduit.database.cache import CacheSource
 from conduit.database.database import Batch
 from conduit.protocol.ids import RoomId, ServerName, UserId
 from conduit.service.context import Context
-from conduit.service.rooms import members
+from conduit.service.rooms import members, partial
 from conduit.service.sending import queue
 from conduit.service.users import devices
 
@@ -52,14 +52,21 @@ def announce(batch: Batch, user_id: UserId, device_ids: Iterable[str], *, signin
 
 def announce_join(batch: Batch, user_id: UserId, room_id: RoomId) -> None:
     """Note that a local user has joined a room: servers in it that shared no room with the user are told that there are devices to be known."""
-    if len(members.servers(batch, room_id)) > 1 and next(trees.keyid_key.keys(batch, (user_id,)), None) is not None:
+    if len(_servers_in(batch, room_id)) > 1 and next(trees.keyid_key.keys(batch, (user_id,)), None) is not None:
         trees.devicelist_outgoing.put(batch, (user_id, batch.next_count()), {"joined": room_id})
         batch.wake(WAKE)
 
 
 def _has_company(source: CacheSource, user_id: UserId) -> bool:
     """Tell whether the user is in a room with other servers."""
-    return any(len(members.servers(source, room_id)) > 1 for room_id in members.rooms(source, user_id))
+    return any(len(_servers_in(source, room_id)) > 1 for room_id in members.rooms(source, user_id))
+
+
+def _servers_in(source: CacheSource, room_id: RoomId) -> Collection[str]:
+    """Return the servers in a room, those that were named when its members were still to come among them."""
+    incomplete = partial.find(source, room_id)
+    known = members.servers(source, room_id)
+    return known if incomplete is None else {*known, *incomplete.servers}
 
 
 def stream_id(source: CacheSource, user_id: UserId) -> int:
@@ -116,7 +123,7 @@ def _message(ctx: Context, user_id: UserId, row: Json) -> tuple[Sequence[ServerN
 
 def _servers(ctx: Context, rooms: Iterable[RoomId]) -> set[ServerName]:
     """Return the other servers in the rooms that this one talks with."""
-    found = {server for room_id in rooms for server in members.servers(ctx.db, room_id)}
+    found = {ServerName(server) for room_id in rooms for server in _servers_in(ctx.db, room_id)}
     found.discard(ctx.server_name)
     return {server for server in found if ctx.outbound.policy.refusal(server) is None}
 

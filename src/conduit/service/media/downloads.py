@@ -91,6 +91,11 @@ def _found(ctx: Context, meta: MediaMeta, filename: str, *, inline: bool | None 
     return Found(ctx.media_files.path_of(meta.sha256), content_type, headers, meta.sha256.hex()[:32])
 
 
+def must_be_fetched(ctx: Context, server: ServerName, media_id: str) -> bool:
+    """Tell whether another server would have to be asked for the item."""
+    return server != ctx.server_name and items.get(ctx.db, server, media_id) is None
+
+
 async def _item(ctx: Context, server: ServerName, media_id: str, wait_ms: int, *, authenticated: bool) -> MediaMeta:
     """Return an item that may be served, waiting at most `wait_ms` for one whose upload is announced.
 

@@ -171,7 +171,6 @@ async def test_missing_events_of_bad_requests_are_refused(net: Network) -> None:
     await eve.join(room, EVE)
     good: dict[str, Any] = {"latest_events": [], "earliest_events": []}
     for body, errcode in (
-        ({}, "M_MISSING_PARAM"),
         ({**good, "latest_events": "x"}, "M_BAD_JSON"),
         ({**good, "earliest_events": [7]}, "M_BAD_JSON"),
         ({**good, "latest_events": ["x"]}, "M_INVALID_PARAM"),
@@ -180,4 +179,5 @@ async def test_missing_events_of_bad_requests_are_refused(net: Network) -> None:
         ({**good, "latest_events": ["$" + "x" * 43] * 200}, "M_INVALID_PARAM"),
     ):
         await eve.peer.post("one.test", missing(room), body, errcode)
-    assert await eve.peer.post("one.test", missing(room), good) == {"events": []}
+    for body in ({}, good):  # some servers leave out what is empty
+        assert await eve.peer.post("one.test", missing(room), body) == {"events": []}

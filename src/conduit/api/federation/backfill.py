@@ -40,8 +40,8 @@ async def get_missing_events(ctx: Context, req: Request) -> Json:
     """Give the events between some and others. <https://spec.matrix.org/v1.19/server-server-api/#post_matrixfederationv1get_missing_eventsroomid>."""
     room_id = parse_room_id(req.params["roomId"])
     body = req.json()
-    latest = _event_ids(fields.array(body, "latest_events", of=str))
-    earliest = _event_ids(fields.array(body, "earliest_events", of=str))
+    latest = _event_ids(fields.array(body, "latest_events", [], of=str))
+    earliest = _event_ids(fields.array(body, "earliest_events", [], of=str))
     limit = fields.number(body, "limit", DEFAULT_MISSING)
     min_depth = fields.number(body, "min_depth", 0, low=-(2**53) + 1)
     room = for_servers.open_room(ctx, req.origin, room_id)

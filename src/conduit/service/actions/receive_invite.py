@@ -57,6 +57,9 @@ async def receive_invite(
     _require_welcome(ctx, target, event)
     await _verify(ctx, origin, event)
     is_resident = bool(members.joined_local(ctx.db, room_id, ctx.server_name))
+    if not is_resident and not accounts.is_active(ctx.db, target):
+        # In a room that this server is in the invite would come by another way all the same.
+        raise Forbidden("There is no such user")
     stripped = [] if is_resident else await _stripped(ctx, version, room_id, room_state)
     signed = countersign(event, ctx.server_name, ctx.signing_key)
     # Asked anew: somebody may have joined meanwhile.
@@ -73,8 +76,6 @@ def _target(ctx: Context, event: Event) -> UserId:
     target = event.state_key
     if target is None or not is_user_id(target) or server_name_of(target) != ctx.server_name:
         raise InvalidParam("The invited user is not one of this server")
-    if not accounts.is_active(ctx.db, target):
-        raise Forbidden("There is no such user")
     return UserId(target)
 
 

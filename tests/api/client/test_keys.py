@@ -31,6 +31,11 @@ def one_time(*names: str, user: User | None = None) -> dict[str, Any]:
     return {f"signed_curve25519:{name}": {"key": name * 4, **signature} for name in names}
 
 
+def fallback(*names: str) -> dict[str, Any]:
+    """Return signed fallback keys of these names, which say what they are."""
+    return {name: {**key, "fallback": True} for name, key in one_time(*names).items()}
+
+
 class CrossSigner:
     """A user's three cross-signing keys, made from one letter."""
 
@@ -164,22 +169,23 @@ async def test_upload_of_a_different_key_under_the_same_id_is_refused(hs: Homese
 async def test_claim_after_the_last_key_gives_the_fallback_again_and_again(hs: Homeserver) -> None:
     """The fallback key is not used up, and /sync tells its owner that it was handed out."""
     alice, bob = await people(hs, "alice", "bob")
-    await alice.post("/keys/upload", {"one_time_keys": one_time("AA"), "fallback_keys": one_time("FB")})
+    await alice.post("/keys/upload", {"one_time_keys": one_time("AA"), "fallback_keys": fallback("FB")})
     first = await alice.sync()
     assert first["device_unused_fallback_key_types"] == ["signed_curve25519"]
     wanted = {"one_time_keys": {alice.user_id: {alice.device_id: "signed_curve25519"}}}
-    names = []
+    claimed: list[tuple[str, Any]] = []
     for _ in range(3):
         answer = await bob.post("/keys/claim", wanted)
-        names += answer["one_time_keys"][alice.user_id][alice.device_id]
-    assert names == ["signed_curve25519:AA", "signed_curve25519:FB", "signed_curve25519:FB"]
+        claimed += answer["one_time_keys"][alice.user_id][alice.device_id].items()
+    assert [name for name, _ in claimed] == ["signed_curve25519:AA", "signed_curve25519:FB", "signed_curve25519:FB"]
+    assert [key.get("fallback", False) for _, key in claimed] == [False, True, True]
     second = await alice.sync(first["next_batch"])
     assert second["device_unused_fallback_key_types"] == []
     assert second["device_one_time_keys_count"]["signed_curve25519"] == 0
     # The same key once more stays used; a new one is not.
-    await alice.post("/keys/upload", {"fallback_keys": one_time("FB")})
+    await alice.post("/keys/upload", {"fallback_keys": fallback("FB")})
     assert (await alice.sync())["device_unused_fallback_key_types"] == []
-    await alice.post("/keys/upload", {"fallback_keys": one_time("FC")})
+    await alice.post("/keys/upload", {"fallback_keys": fallback("FC")})
     assert (await alice.sync())["device_unused_fallback_key_types"] == ["signed_curve25519"]
 
 

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from itertools import pairwise
 from typing import Any
 
+import orjson
 import pytest
 
 from conduit.database import trees
@@ -19,6 +20,7 @@ from conduit.protocol.room_versions import ROOM_VERSIONS
 from conduit.protocol.signing import SigningKey
 from conduit.service.outbound import keyring as module
 from conduit.service.outbound.keyring import Keyring
+from tests.support.clock import settle
 from tests.support.federation import Incoming, Network, Peer, network
 
 HERE = "here.test"
@@ -313,3 +315,62 @@ async def test_hostile_notary_speaks_only_of_what_it_was_asked() -> None:
         keyring = net[HERE].ctx.outbound.keyring
         assert await keyring.public_key("dead.test", "ed25519:x", valid_at_ms=None) is None
         assert keyring.document("victim.test") is None
+
+
+async def test_notary_among_those_asked_about_holds_nobody_up() -> None:
+    """Its own key comes from itself, first; two notaries that do not answer do not wait for each other."""
+    async with network(HERE, "notary.test", trusted_servers=("notary.test", "gone.test")) as net:
+        net.board.down("gone.test")
+        peers = [net.peer(f"p{number}.test") for number in range(10)]
+        key = net["notary.test"].ctx.signing_key
+        pairs = [message(peer) for peer in peers]
+        pairs += [message(net.peer("other.test"), key=key)]
+        keyring = net[HERE].ctx.outbound.keyring
+        async with asyncio.timeout(20):
+            found = await asyncio.gather(
+                keyring.public_key("notary.test", key.key_id, valid_at_ms=None),
+                keyring.public_key("gone.test", "ed25519:x", valid_at_ms=None),
+                keyring.verify_pdus(pairs),
+            )
+        assert found[0] is not None
+        assert found[1] is None
+        assert found[2][:10] == [None] * 10
+
+
+async def test_dead_servers_do_not_hold_up_the_others(net: Network, keyring: Keyring) -> None:
+    """Whoever waits for one key of many that are fetched together goes on when that one is there."""
+    go_on = asyncio.Event()
+
+    async def slow(incoming: Incoming) -> Any:
+        await go_on.wait()
+        return 404, {}
+
+    for number in range(10):
+        net.peer(f"slow{number}.test").on("GET", ".*", slow)
+    peers = [net.peer(f"slow{number}.test") for number in range(10)] + [net.peer("good.test")]
+    everything = asyncio.ensure_future(keyring.verify_pdus([message(peer) for peer in peers]))
+    await settle()
+    assert await keyring.verify_pdus([message(net.peer("good.test"))]) == [None]
+    assert not everything.done()
+    go_on.set()
+    assert (await everything)[-1] is None
+
+
+async def test_keys_for_a_large_answer_are_fetched_in_one_go(net: Network, keyring: Keyring) -> None:
+    """From its bytes, whatever else they hold, and for no longer than allowed."""
+    peers = [net.peer(f"p{number}.test") for number in range(40)]
+    raw = orjson.dumps(
+        {"state": [message(peer)[0] for peer in peers], "pad": "x" * 3_000_000, "more": message(peers[0])[0]}
+    )
+    await keyring.prefetch(raw + b'"signatures":{"a b":{"ed25519:x":')
+    assert all(asked(net, peer.name) == 1 for peer in peers)
+    assert await keyring.verify_pdus([message(peer) for peer in peers]) == [None] * 40
+    assert all(asked(net, peer.name) == 1 for peer in peers)
+
+    async def never(incoming: Incoming) -> Any:
+        await asyncio.Event().wait()
+
+    net.peer("never.test").on("GET", ".*", never)
+    await keyring.prefetch(orjson.dumps(message(net.peer("never.test"))[0]), seconds=0.01)
+    for task in net.board._tasks:
+        task.cancel()

@@ -10,16 +10,18 @@ guest.serve()                                           # answers /get_missing_e
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from conduit.database import trees
 from conduit.protocol import event_auth, state_res
 from conduit.protocol.errors import MatrixError
 from conduit.protocol.event_auth import auth_types_for
-from conduit.protocol.ids import EventId
+from conduit.protocol.ids import EventId, RoomId
 from conduit.protocol.pdu import Event
 from conduit.protocol.room_versions import RoomVersion
+from conduit.service.rooms import leaves, state, timeline
+from tests.support.client import User
 from tests.support.federation import Incoming, Network, Peer
 from tests.support.homeserver import Homeserver
 from tests.support.visitor import FEDERATION, Visitor
@@ -218,3 +220,42 @@ class Guest:
     def asked(self, part: str) -> list[Incoming]:
         """Return the requests of which the path contains `part`."""
         return [incoming for incoming in self.peer.received if part in incoming.path]
+
+
+# --- looking at a homeserver ------------------------------------------------------------------------------------
+
+
+async def room_of(net: Network, *, version: str = "10", **levels: int) -> tuple[User, str]:
+    """Return a user of the homeserver and a public room of theirs, in which `levels` are set and others may set state."""
+    alice = await net["one.test"].register("alice")
+    override = {"state_default": 0, "events_default": 0, "invite": 0, "events": {}, **levels}
+    room = await alice.create_room(preset="public_chat", room_version=version, power_level_content_override=override)
+    return alice, room
+
+
+def current(net: Network, room: str) -> State:
+    """Return the room's current state on the homeserver."""
+    return dict(state.current_ids(net["one.test"].ctx.db, RoomId(room)))
+
+
+def status(net: Network, event: Event) -> int | None:
+    """Return the status of an event on the homeserver, `None` for an unknown one."""
+    facts = timeline.meta(net["one.test"].ctx.db, event.event_id)
+    return None if facts is None else facts.status
+
+
+def is_shown(net: Network, event: Event) -> bool:
+    """Tell whether an event is in the timeline."""
+    return timeline.position(net["one.test"].ctx.db, event.event_id) is not None
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    """Return once something holds that happens in the background."""
+    async with asyncio.timeout(10):
+        while not holds():  # noqa: ASYNC110 (nobody is told of it)
+            await asyncio.sleep(0)
+
+
+def tips(net: Network, room: str) -> set[str]:
+    """Return the ids of the room's leaves."""
+    return {leaf.event_id for leaf in leaves.of(net["one.test"].ctx.db, RoomId(room))}

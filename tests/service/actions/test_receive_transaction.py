@@ -1,0 +1,42 @@
+"""A transaction takes effect once, its events and its ephemeral data."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from conduit.protocol.errors import InvalidParam
+from conduit.service.actions import receive_transaction
+from conduit.service.rooms import timeline
+from tests.support.federation import Network, network
+from tests.support.guest import Guest, room_of, worked_off
+
+
+@pytest.fixture
+async def net() -> AsyncIterator[Network]:
+    """One homeserver, to which peers come."""
+    async with network("one.test") as found:
+        yield found
+
+
+async def test_events_and_ephemeral_data_of_one_transaction_both_count(net: Network) -> None:
+    """A message, and that its sender is typing the next."""
+    _, room = await room_of(net)
+    guest = await Guest.enter(net, room)
+    ctx = net["one.test"].ctx
+    event = guest.message("hello")
+    typing = {"edu_type": "m.typing", "content": {"room_id": room, "user_id": guest.user_id, "typing": True}}
+    for _ in range(2):
+        answer = await receive_transaction.receive(ctx, guest.join.server_name, "1", [event.pdu], [typing])
+        assert answer == {event.event_id: {}}
+    await worked_off(net["one.test"])
+    assert timeline.position(ctx.db, event.event_id) is not None
+    assert ctx.typing.users(guest.room_id) == [guest.user_id]
+
+
+async def test_oversized_transaction_id_is_refused(net: Network) -> None:
+    """It would be kept."""
+    origin = (await Guest.enter(net, (await room_of(net))[1])).join.server_name
+    with pytest.raises(InvalidParam):
+        await receive_transaction.receive(net["one.test"].ctx, origin, "x" * 256, [], [])

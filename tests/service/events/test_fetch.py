@@ -1,0 +1,116 @@
+"""What an event builds on and is not known here is asked for, within bounds."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from conduit.service.rooms import timeline
+from tests.support.federation import Network, network
+from tests.support.guest import Guest, current, is_shown, room_of, status
+
+
+@pytest.fixture
+async def net() -> AsyncIterator[Network]:
+    """One homeserver, to which peers come."""
+    async with network("one.test") as found:
+        yield found
+
+
+async def test_missing_events_are_fetched_and_shown_in_order(net: Network) -> None:
+    """The server was away for a while: what it missed comes before what it is sent."""
+    alice, room = await room_of(net)
+    guest = await Guest.enter(net, room)
+    guest.serve()
+    since = (await alice.sync())["next_batch"]
+    events = [guest.message(str(number)) for number in range(8)]
+    await guest.send(events[-1])
+    shown = (await alice.sync(since=since))["rooms"]["join"][room]["timeline"]
+    assert [event["event_id"] for event in shown["events"]] == [event.event_id for event in events]
+    assert not shown["limited"]
+    [asked] = guest.asked("get_missing_events")
+    assert asked.json()["latest_events"] == [events[-1].event_id]
+    assert guest.asked("state_ids") == []
+
+
+async def test_history_from_before_all_that_is_known_is_not_taken_as_missing(net: Network) -> None:
+    """Who knows none of our leaves tells all it has: what is older than our timeline is neither asked for nor let in."""
+    _, room = await room_of(net)
+    guest = await Guest.enter(net, room)
+    guest.serve()
+    lost, last = guest.message("lost"), guest.message("last")
+    old = guest.peer.event("10", "m.room.message", sender=guest.user_id, content={"body": "x"}, room_id=room, depth=0)
+    guest.peer.on("POST", "/_matrix/federation/v1/get_missing_events/.*", {"events": [old.pdu, lost.pdu]})
+    await guest.send(last)
+    assert is_shown(net, last)
+    assert is_shown(net, lost)
+    assert timeline.meta(net["one.test"].ctx.db, old.event_id) is None
+    [asked] = guest.asked("get_missing_events")
+    assert asked.json()["min_depth"] == 1
+
+
+async def test_state_before_what_cannot_be_had_is_asked_for(net: Network) -> None:
+    """Too much is missing: the state at the gap comes by ids and single events; the timeline says that something is missing."""
+    alice, room = await room_of(net)
+    guest = await Guest.enter(net, room)
+    guest.serve()
+    guest.peer.on("POST", "/_matrix/federation/v1/get_missing_events/.*", {"events": []})
+    since = (await alice.sync())["next_batch"]
+    topic = guest.state_event("m.room.topic", {"topic": "meanwhile"})
+    lost, last = guest.message("lost"), guest.message("last")
+    await guest.send(last)
+    assert is_shown(net, last)
+    assert not is_shown(net, lost)
+    assert current(net, room)["m.room.topic", ""] == topic.event_id
+    joined = (await alice.sync(since=since))["rooms"]["join"][room]
+    assert [event["event_id"] for event in joined["timeline"]["events"]] == [last.event_id]
+    assert joined["timeline"]["limited"]
+    assert topic.event_id in {event["event_id"] for event in joined["state"]["events"]}
+
+
+async def test_missing_auth_events_are_fetched(net: Network) -> None:
+    """An event cites a change of the sender's name on a branch that was never sent: its chain is asked for."""
+    _, room = await room_of(net)
+    guest = await Guest.enter(net, room)
+    guest.serve()
+    root = guest.tip
+    renamed = guest.state_event("m.room.member", {"membership": "join", "displayname": "E"}, key=guest.user_id)
+    auth = [renamed if one == guest.join.event_id else guest.events[one] for one in guest.message("x").auth_events]
+    odd = guest.message("odd", prev=[root], auth=auth)
+    await guest.send(odd)
+    assert is_shown(net, odd)
+    assert status(net, renamed) is not None
+    assert guest.asked("event_auth")
+
+
+async def test_event_of_which_the_auth_events_cannot_be_had_is_dropped(net: Network) -> None:
+    """It may come again: nothing is kept, and what others send goes on."""
+    _, room = await room_of(net)
+    guest = await Guest.enter(net, room)
+    root = guest.tip
+    renamed = guest.state_event("m.room.member", {"membership": "join", "displayname": "E"}, key=guest.user_id)
+    auth = [renamed if one == guest.join.event_id else guest.events[one] for one in guest.message("x").auth_events]
+    odd = guest.message("odd", prev=[root], auth=auth)
+    good = guest.message("good", prev=[root])
+    await guest.send(odd, good)
+    assert status(net, odd) is None
+    assert is_shown(net, good)
+
+
+async def test_advisory_09_long_chain_of_unknown_events_costs_a_bounded_number_of_requests(net: Network) -> None:
+    """Ten thousand events before the one that is sent: some are fetched, then the state, and that is all."""
+    _, room = await room_of(net)
+    guest = await Guest.enter(net, room)
+    guest.serve()
+    auth = [guest.events[one] for one in guest.message("first").auth_events]
+    known = guest.after[guest.tip.event_id]
+    for number in range(10_000):
+        event = guest.message(str(number), auth=auth, keep=False) if number else guest.message("0", prev=[guest.tip])
+        guest.events[event.event_id] = event
+        guest.before[event.event_id] = guest.after[event.event_id] = known
+        guest.tip = event
+    requests = len(guest.peer.received)
+    await guest.send(guest.tip)
+    assert is_shown(net, guest.tip)
+    assert len(guest.peer.received) - requests <= 20

@@ -1,0 +1,61 @@
+"""What is staged is worked off, room by room, whatever single events need."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from conduit.database import trees
+from conduit.service.rooms import timeline
+from tests.support.federation import Network, endpoint_of, network
+from tests.support.guest import Guest, is_shown, room_of, until, worked_off
+
+
+@pytest.fixture
+async def net() -> AsyncIterator[Network]:
+    """One homeserver, to which peers come."""
+    async with network("one.test") as found:
+        yield found
+
+
+async def test_one_origin_that_lets_us_wait_does_not_hold_up_others(net: Network) -> None:
+    """Advisory 25: an event whose server never answers goes aside; those of others in the room are shown meanwhile."""
+    _, room = await room_of(net)
+    guest = await Guest.enter(net, room)
+    other = await Guest.enter(net, room, name="other.test", user="olga")
+    answered = asyncio.Event()
+
+    async def wait(incoming: object) -> tuple[int, dict[str, str]]:
+        await answered.wait()
+        return 404, {}
+
+    guest.peer.on("POST", "/_matrix/federation/v1/get_missing_events/.*", wait)
+    guest.message("lost")
+    await guest.peer.send("one.test", [guest.message("hangs")])
+    await other.peer.send("one.test", [other.message("goes on")])
+    await until(lambda: is_shown(net, other.tip))
+    answered.set()
+
+
+async def test_what_was_staged_when_the_server_stopped_is_worked_off_at_its_start(tmp_path: Path) -> None:
+    """The transaction has been answered, so its events are not sent again."""
+    async with network("one.test", engine="lmdb", directory=tmp_path) as net:
+        _, room = await room_of(net)
+        guest = await Guest.enter(net, room)
+        server = net["one.test"]
+        event = guest.message("just before the end")
+        short = next(iter(trees.roomid_shortroomid.scan(server.ctx.db)))[1]
+        db = server.ctx.db
+        short = trees.roomid_shortroomid.get(db, guest.room_id) or 0
+        with db.batch() as batch:
+            # Nobody is woken: as if the server had stopped right then.
+            trees.stagedpdu.put(batch, (short, batch.next_count()), ("peer.test", event.federation()))
+            trees.stagedpdu.put(batch, (short, batch.next_count()), ("peer.test", b'{"no": "event"}'))
+            trees.stagedpdu.put(batch, (short, batch.next_count()), ("peer.test", b"not even JSON"))
+        await server.restart()
+        net.board.attach("one.test", endpoint_of(server))
+        await worked_off(server)
+        assert timeline.position(server.ctx.db, event.event_id) is not None

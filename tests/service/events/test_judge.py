@@ -1,0 +1,147 @@
+"""What becomes of events of other servers: accepted, rejected, soft-failed, and what follows for the state."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from conduit.database.layouts import REJECTED, SOFT_FAILED
+from conduit.protocol.ids import RoomId
+from conduit.service.rooms import state, timeline
+from tests.support.client import segment
+from tests.support.federation import Network, network
+from tests.support.guest import Guest, current, is_shown, room_of, status, tips
+
+
+@pytest.fixture
+async def net() -> AsyncIterator[Network]:
+    """One homeserver, to which peers come."""
+    async with network("one.test") as found:
+        yield found
+
+
+@pytest.mark.parametrize("version", ["1", "2", "6", "10", "11", "12"])
+async def test_current_state_of_a_fork_is_resolved_over_all_leaves(net: Network, version: str) -> None:
+    """Two branches set the same things; what holds is what resolution says, now and after they have met."""
+    _, room = await room_of(net, version=version)
+    guest = await Guest.enter(net, room)
+    root = guest.tip
+    one = [guest.state_event("m.room.topic", {"topic": "one"}, prev=[root]), guest.state_event("x.one", {})]
+    two = [guest.state_event("m.room.topic", {"topic": "two"}, prev=[root]), guest.state_event("x.two", {})]
+    await guest.send(*one, *two)
+    assert tips(net, room) == {one[-1].event_id, two[-1].event_id}
+    assert current(net, room) == guest.state_before([one[-1].event_id, two[-1].event_id])
+    met = guest.message("met", prev=[one[-1], two[-1]])
+    await guest.send(met)
+    assert tips(net, room) == {met.event_id}
+    assert current(net, room) == guest.after[met.event_id]
+
+
+async def test_clients_are_told_of_state_that_a_merge_brings_back(net: Network) -> None:
+    """A branch that comes late wins a state key: the event is new, but the other member events that win with it are in `state`."""
+    alice, room = await room_of(net)
+    guest = await Guest.enter(net, room)
+    root = guest.tip
+    early = guest.state_event("m.room.topic", {"topic": "early"}, prev=[root])
+    since = (await alice.sync())["next_batch"]
+    await guest.send(early)
+    late = [guest.message(str(number), prev=[root] if not number else None) for number in range(3)]
+    await guest.send(*late)
+    joined = (await alice.sync(since=since))["rooms"]["join"][room]
+    assert (await alice.state(room, "m.room.topic", ""))["topic"] == "early"
+    assert [event["event_id"] for event in joined["timeline"]["events"]] == [
+        early.event_id,
+        *[e.event_id for e in late],
+    ]
+
+
+async def test_event_that_its_auth_events_do_not_allow_is_rejected(net: Network) -> None:
+    """It is kept as such, never shown, takes no leaf's place, and does not change the state."""
+    alice, room = await room_of(net, state_default=50)
+    guest = await Guest.enter(net, room)
+    before = tips(net, room), current(net, room)
+    event = guest.state_event("m.room.topic", {"topic": "mine"}, keep=False)
+    await guest.send(event)
+    assert status(net, event) == REJECTED
+    assert (tips(net, room), current(net, room)) == before
+    await alice.get(f"/rooms/{segment(room)}/event/{segment(event.event_id)}", expect=404)
+
+
+async def test_advisory_08_events_after_a_rejected_one_count_and_it_never_enters_the_state(net: Network) -> None:
+    """The state after a rejected event is the one before it; what cites it as authorisation is rejected too."""
+    _, room = await room_of(net, state_default=50)
+    guest = await Guest.enter(net, room)
+    topic = guest.state_event("m.room.topic", {"topic": "mine"}, keep=False)
+    guest.learn(topic)
+    guest.after[topic.event_id] = guest.before[topic.event_id]
+    message = guest.message("after it", prev=[topic])
+    await guest.send(topic, message)
+    assert status(net, topic) == REJECTED
+    assert is_shown(net, message)
+    assert tips(net, room) == {message.event_id}
+    assert ("m.room.topic", "") not in current(net, room)
+    levels = guest.events[guest.after[message.event_id]["m.room.power_levels", ""]]
+    mine = {**levels.content, "users": {**levels.content["users"], guest.user_id: 100}}
+    usurped = guest.state_event("m.room.power_levels", mine, keep=False)
+    create = guest.events[guest.after[message.event_id]["m.room.create", ""]]
+    by_usurped = guest.state_event(
+        "m.room.topic", {"topic": "x"}, prev=[message], auth=[create, usurped, guest.join], keep=False
+    )
+    await guest.send(usurped, by_usurped)
+    assert status(net, usurped) == status(net, by_usurped) == REJECTED
+
+
+async def test_event_that_the_current_state_forbids_is_soft_failed(net: Network) -> None:
+    """Somebody banned goes on where the ban is not known yet: nobody is shown it, and nothing of ours follows it."""
+    alice, room = await room_of(net)
+    guest = await Guest.enter(net, room)
+    tip = guest.tip
+    await alice.post(f"/rooms/{segment(room)}/ban", {"user_id": guest.user_id})
+    held = tips(net, room), current(net, room)
+    evading = guest.message("still here", prev=[tip])
+    await guest.send(evading)
+    assert status(net, evading) == SOFT_FAILED
+    assert not is_shown(net, evading)
+    assert (tips(net, room), current(net, room)) == held
+    await alice.get(f"/rooms/{segment(room)}/event/{segment(evading.event_id)}", expect=404)
+
+
+async def test_event_that_cites_a_soft_failed_one_takes_the_place_of_what_lies_behind(net: Network) -> None:
+    """The soft-failed event is no leaf and takes no place; who comes after it, and is accepted, stands for both."""
+    alice, room = await room_of(net)
+    guest = await Guest.enter(net, room)
+    other = await Guest.enter(net, room, name="other.test", user="olga")
+    other.events.update(guest.events)
+    guest.learn(other.join)
+    tip = other.join
+    ban = await alice.post(f"/rooms/{segment(room)}/ban", {"user_id": guest.user_id})
+    assert ban == {}
+    db = net["one.test"].ctx.db
+    ban_id = state.current_id(db, RoomId(room), "m.room.member", guest.user_id)
+    assert ban_id is not None
+    known = timeline.event(db, ban_id)
+    assert known is not None
+    evading = guest.message("still here", prev=[tip])
+    await guest.send(evading)
+    other._take(known, other.after[tip.event_id])
+    other._take(evading, other.after[tip.event_id])
+    merge = other.message("both", prev=[known, evading])
+    await other.send(merge)
+    assert is_shown(net, merge)
+    assert tips(net, room) == {merge.event_id}
+
+
+async def test_advisory_03_event_of_another_room_authorises_nothing(net: Network) -> None:
+    """Auth events are looked for by id alone, so their room is checked."""
+    alice, room = await room_of(net)
+    elsewhere = await alice.create_room(preset="public_chat", room_version="10")
+    guest, other = await Guest.enter(net, room), await Guest.enter(net, elsewhere)
+    event = guest.message("x", auth=[other.events[one] for one in other.message("y").auth_events], keep=False)
+    await guest.send(event)
+    assert status(net, event) == REJECTED
+    foreign = guest.message(
+        "z", prev=[other.join], auth=[guest.events[a] for a in guest.message("w").auth_events], keep=False
+    )
+    await guest.send(foreign)
+    assert not is_shown(net, foreign)

@@ -1,0 +1,79 @@
+"""The state in which branches meet, over numbered states."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from conduit.protocol.ids import RoomId
+from conduit.service.events import resolve
+from conduit.service.rooms import state
+from tests.support import invariants
+from tests.support.federation import Network, network
+from tests.support.guest import Guest, room_of
+
+
+@pytest.fixture
+async def net() -> AsyncIterator[Network]:
+    """One homeserver, to which peers come."""
+    async with network("one.test") as found:
+        yield found
+
+
+async def branches(net: Network) -> tuple[Guest, list[int], dict[tuple[str, str], str]]:
+    """Return a room with two branches, the states after them, and what these resolve to."""
+    _, room = await room_of(net)
+    guest = await Guest.enter(net, room)
+    root = guest.tip
+    tips = []
+    for name in ("one", "two"):
+        guest.state_event("m.room.topic", {"topic": name}, prev=[root])
+        guest.state_event("m.room.join_rules", {"join_rule": "invite" if name == "one" else "public"})
+        tips.append(guest.state_event("x.own", {}, key=name))
+    await guest.send(*[event for event in guest.events.values() if event.event_id in guest.after][1:])
+    states = [state.after(net["one.test"].ctx.db, tip.event_id) for tip in tips]
+    wanted = guest.state_before([tip.event_id for tip in tips])
+    return guest, [number for number in states if number is not None], dict(wanted)
+
+
+async def test_states_resolve_alike_in_the_loop_and_in_a_helper_process(
+    net: Network, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Small ones at once, large ones elsewhere: the same number, and the same state as by the ids of events."""
+    guest, states, wanted = await branches(net)
+    ctx = net["one.test"].ctx
+    room = RoomId(guest.room_id)
+    number = await resolve.resolve_states(ctx, room, guest.version, states)
+    assert invariants.named(ctx.db, number) == wanted
+    ctx.db.cache_pool.clear()
+    monkeypatch.setattr(resolve, "AT_ONCE", 0)
+    with ctx.db.batch() as batch:
+        assert resolve.at_once(batch, guest.version, states) is None
+    elsewhere = await resolve.resolve_states(ctx, room, guest.version, states)
+    assert invariants.named(ctx.db, elsewhere) == wanted
+
+
+async def test_result_is_remembered_whatever_the_order(net: Network) -> None:
+    """The same states again cost a look-up."""
+    guest, states, _ = await branches(net)
+    ctx = net["one.test"].ctx
+    number = await resolve.resolve_states(ctx, RoomId(guest.room_id), guest.version, states)
+    assert resolve.remembered(ctx.db, states[::-1]) == number
+    assert resolve.remembered(ctx.db, [*states, *states]) == number
+    assert resolve.remembered(ctx.db, [states[0], states[0]]) == states[0]
+
+
+async def test_result_that_is_one_of_the_states_has_its_number(net: Network) -> None:
+    """A branch on which nothing differs adds no state."""
+    _, room = await room_of(net)
+    guest = await Guest.enter(net, room)
+    before = guest.tip
+    topic = guest.state_event("m.room.topic", {"topic": "x"})
+    await guest.send(topic)
+    db = net["one.test"].ctx.db
+    older, newer = state.after(db, before.event_id), state.after(db, topic.event_id)
+    assert older is not None
+    assert newer is not None
+    with db.batch() as batch:
+        assert resolve.at_once(batch, guest.version, [older, newer]) == newer

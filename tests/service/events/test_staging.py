@@ -1,0 +1,71 @@
+"""Events are put down as they came before a transaction is answered."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from conduit.database import trees
+from conduit.protocol.errors import LimitExceeded
+from conduit.service.events import staging
+from tests.support.federation import Network, network
+from tests.support.guest import Guest, room_of, worked_off
+
+
+@pytest.fixture
+async def net() -> AsyncIterator[Network]:
+    """One homeserver, to which peers come."""
+    async with network("one.test") as found:
+        yield found
+
+
+async def test_events_wait_in_order_and_are_read_again_without_memory(net: Network) -> None:
+    """Room by room, by the count at which they came, with or without warm caches."""
+    _, room = await room_of(net)
+    guest = await Guest.enter(net, room)
+    ctx = net["one.test"].ctx
+    events = [guest.message(str(number)) for number in range(3)]
+    with ctx.db.batch() as batch:
+        answer = staging.take_in(ctx, batch, guest.join.server_name, [event.pdu for event in events])
+    assert answer == {event.event_id: {} for event in events}
+    [short] = staging.rooms(ctx.db)
+    for _ in range(2):
+        found = [staged for _, staged in staging.waiting(ctx.db, short, 0, 10) if staged is not None]
+        assert [staged.event.event_id for staged in found] == [event.event_id for event in events]
+        assert [staged.origin for staged in found] == ["peer.test"] * 3
+        assert len(staging.waiting(ctx.db, short, found[0].at, 1)) == 1
+        ctx.db.cache_pool.clear()
+    await worked_off(net["one.test"])
+    with ctx.db.batch() as batch:
+        # Of what has been decided on, nothing is staged again.
+        assert staging.take_in(ctx, batch, guest.join.server_name, [events[0].pdu]) == {events[0].event_id: {}}
+    assert trees.stagedpdu.first(ctx.db) is None
+
+
+async def test_only_so_much_of_one_server_waits(net: Network, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who floods is told to come back later; what is removed makes room."""
+    _, room = await room_of(net)
+    guest = await Guest.enter(net, room)
+    ctx = net["one.test"].ctx
+    monkeypatch.setattr(staging, "MAX_OF_ORIGIN", 3)
+    pdus = [guest.message(str(number)).pdu for number in range(4)]
+    with ctx.db.batch() as batch:
+        staging.take_in(ctx, batch, guest.join.server_name, pdus[:2])
+        with pytest.raises(LimitExceeded):
+            staging.take_in(ctx, batch, guest.join.server_name, pdus[2:])
+        [short] = staging.rooms(batch)
+        staging.remove(batch, short, staging.waiting(batch, short, 0, 1)[0][0])
+        staging.take_in(ctx, batch, guest.join.server_name, pdus[2:])
+    await worked_off(net["one.test"])
+
+
+async def test_latest_transactions_are_remembered(net: Network) -> None:
+    """Of each server the last few, which is all that it may send again."""
+    ctx = net["one.test"].ctx
+    origin = net.peer("peer.test").name
+    for number in range(5):
+        with ctx.db.batch() as batch:
+            staging.remember(batch, origin, str(number), {f"${number}": {}})  # type: ignore[arg-type]
+    answers = [staging.answered(ctx.db, origin, str(number)) for number in range(5)]  # type: ignore[arg-type]
+    assert answers == [None, None, {"$2": {}}, {"$3": {}}, {"$4": {}}]

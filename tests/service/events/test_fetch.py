@@ -114,3 +114,26 @@ async def test_advisory_09_long_chain_of_unknown_events_costs_a_bounded_number_o
     await guest.send(guest.tip)
     assert is_shown(net, guest.tip)
     assert len(guest.peer.received) - requests <= 20
+
+
+async def test_advisory_09_events_that_cite_each_other_in_a_circle_end(net: Network) -> None:
+    """In room version 1 ids are given, so events can follow themselves by way of others: nothing loops, and the room goes on."""
+    _, room = await room_of(net, version="1")
+    guest = await Guest.enter(net, room)
+    guest.serve()
+    tip = guest.tip
+    auth = [guest.events[one] for one in guest.message("x", keep=False).auth_events]
+    names = {"one": "$one:peer.test", "two": "$two:peer.test"}
+    first = guest.message("one", prev=[tip], auth=auth, keep=False, event_id=names["one"])
+    second = guest.message("two", prev=[first], auth=auth, keep=False, event_id=names["two"])
+    circle = guest.message("one", prev=[second], auth=auth, keep=False, event_id=names["one"])
+    itself = guest.message("self", prev=[tip], auth=auth, keep=False, event_id="$self:peer.test")
+    itself = guest.message("self", prev=[itself], auth=auth, keep=False, event_id="$self:peer.test")
+    for event in (circle, second):
+        guest.events[event.event_id] = event
+    await guest.send(circle, second, itself)
+    good = guest.message("good", prev=[tip])
+    await guest.send(good)
+    assert is_shown(net, good)
+    assert not is_shown(net, itself)
+    assert len(guest.peer.received) < 60

@@ -143,14 +143,14 @@ async def _fetch(
     federation = ctx.outbound.federation
     if len(missing) > FEW:
         target = federation.path("/_matrix/federation/v1/state", room_id) + "?" + urlencode({"event_id": at})
-        parts = pieces(
-            (
-                await federation.exchange(
-                    "GET", server, target, seconds=_SECONDS, max_bytes=foreign_state.MAX_BYTES, now=True
-                )
-            ).body,
-            _ARRAYS,
-        )
+        body = (
+            await federation.exchange(
+                "GET", server, target, seconds=_SECONDS, max_bytes=foreign_state.MAX_BYTES, now=True
+            )
+        ).body
+        await ctx.outbound.keyring.prefetch(body)
+        parts = pieces(body, _ARRAYS)
+        del body
         return await foreign_state.read(ctx, version, room_id, parts, _ARRAYS, only=frozenset(missing))
     answer = Answer(version, room_id)
     slots = asyncio.Semaphore(_AT_A_TIME)

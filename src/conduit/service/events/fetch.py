@@ -283,19 +283,19 @@ async def _fetch_state(
             raise BadJson("too much has been asked for already")
         federation = ctx.outbound.federation
         target = federation.path(_PREFIX + "state", event.room_id) + "?" + urlencode({"event_id": at})
-        parts = pieces(
-            (
-                await federation.exchange(
-                    "GET",
-                    server,
-                    target,
-                    seconds=_LONG_SECONDS,
-                    max_bytes=_MAX_STATE_BYTES,
-                    now=server == budget.origin,
-                )
-            ).body,
-            _STATE_ARRAYS,
-        )
+        body = (
+            await federation.exchange(
+                "GET",
+                server,
+                target,
+                seconds=_LONG_SECONDS,
+                max_bytes=_MAX_STATE_BYTES,
+                now=server == budget.origin,
+            )
+        ).body
+        await ctx.outbound.keyring.prefetch(body)
+        parts = pieces(body, _STATE_ARRAYS)
+        del body
         return await foreign_state.read(
             ctx, event.version, event.room_id, parts, _STATE_ARRAYS, only=frozenset(missing)
         )

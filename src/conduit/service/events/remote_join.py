@@ -36,6 +36,8 @@ log = structlog.get_logger(__name__)
 
 JOIN_SECONDS = 300.0
 """How long another server may take to gather a room's state."""
+KEYS_SECONDS = 10.0
+"""How long the keys of the room's servers are waited for before its events are looked at; those of the dead take longer."""
 MAX_ROOM_SERVERS = 20_000
 _ARRAYS = frozenset({"state", "auth_chain"})
 _V1_ANSWER = re.compile(rb"\s*\[\s*200\s*,\s*(\{.*\})\s*\]\s*", re.DOTALL)
@@ -160,6 +162,7 @@ async def send(ctx: Context, server: ServerName, event: Event) -> Parts:
             if version == "v2" and refused.errcode == "M_UNRECOGNIZED":
                 continue
             raise
+        await ctx.outbound.keyring.prefetch(answer.body, seconds=KEYS_SECONDS)
         if version == "v2":
             return pieces(answer.body, _ARRAYS)
         match = _V1_ANSWER.fullmatch(answer.body)

@@ -252,7 +252,12 @@ userroomid_knockstate = Tree(
 roomuserid_knockcount = Tree(
     "roomuserid_knockcount", key=row(TEXT, TEXT), value=NUMBER, doc="room, user -> count of the knock"
 )
-userroomid_leftstate = Tree("userroomid_leftstate", key=row(TEXT, TEXT), value=JSON, doc="user, room -> always []")
+userroomid_leftstate = Tree(
+    "userroomid_leftstate",
+    key=row(TEXT, TEXT),
+    value=JSON,
+    doc="user, room -> [], or the leave of a room not known here",
+)
 roomuserid_leftcount = Tree(
     "roomuserid_leftcount",
     key=row(TEXT, TEXT),

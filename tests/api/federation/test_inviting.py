@@ -371,7 +371,27 @@ async def test_invite_that_is_taken_back_vanishes(net: Network) -> None:
     await peer.send("one.test", [room.build("m.room.member", {"membership": "leave"}, key=alice.user_id)])
     assert members.membership(server.ctx.db, RoomId(room.id), UserId(alice.user_id)) == "leave"
     assert await invited(alice) == {}
-    assert room.id in (await alice.sync(since))["rooms"]["leave"]
+    [shown] = (await alice.sync(since))["rooms"]["leave"][room.id]["timeline"]["events"]
+    assert (shown["sender"], shown["state_key"], shown["content"]) == (EVE, alice.user_id, {"membership": "leave"})
+
+
+@pytest.mark.parametrize("is_reachable", [True, False])
+async def test_invite_that_is_rejected_is_left_with_a_leave_of_ones_own(net: Network, is_reachable: bool) -> None:
+    """Whether or not the other server could be told: the room appears as left, with the user's own leave."""
+    alice = await net["one.test"].register("alice")
+    peer = net.peer("peer.test")
+    room = ForeignRoom(peer, EVE)
+    event = invite_to(room, alice.user_id)
+    await peer.put("one.test", target_of(event), body_of(room, event))
+    since = (await alice.sync())["next_batch"]
+    if not is_reachable:
+        net.board.down("peer.test")
+    await alice.leave(room.id)
+    [shown] = (await alice.sync(since))["rooms"]["leave"][room.id]["timeline"]["events"]
+    assert (shown["type"], shown["sender"], shown["state_key"]) == ("m.room.member", alice.user_id, alice.user_id)
+    assert shown["content"]["membership"] == "leave"
+    await alice.post(f"/rooms/{segment(room.id)}/forget")
+    assert room.id not in (await alice.sync()).get("rooms", {}).get("leave", {})
 
 
 async def test_invite_is_not_taken_back_by_others(net: Network) -> None:

@@ -170,7 +170,9 @@ async def rescind(ctx: Context, origin: ServerName, pdu: Any) -> bool:
     if membership not in ("leave", "ban") or not _waits_outside(ctx, room, user_id):
         return False
     with ctx.db.batch() as batch:
-        members.record(batch, room, user_id, membership, count=batch.next_count(), event=0)
+        members.record(
+            batch, room, user_id, membership, count=batch.next_count(), event=0, stripped=[stripped_state.shown(event)]
+        )
         batch.wake(("user", user_id))
         batch.wake(("room", room))
     return True

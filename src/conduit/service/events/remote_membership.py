@@ -16,8 +16,9 @@ from conduit.database.database import Batch
 from conduit.protocol.errors import Forbidden
 from conduit.protocol.ids import RoomId, ServerName, UserId
 from conduit.protocol.pdu import Event
+from conduit.protocol.room_versions import ROOM_VERSIONS
 from conduit.service.context import Context
-from conduit.service.events import handshake, intents
+from conduit.service.events import build, handshake, intents
 from conduit.service.events.intents import Intent
 from conduit.service.outbound.errors import Refused, RemoteError
 from conduit.service.rooms import members, stripped_state
@@ -27,6 +28,7 @@ log = structlog.get_logger(__name__)
 LEAVE_SECONDS = 20.0
 KNOCK_SECONDS = 60.0
 _MAX_ANSWER = 2 << 20
+_ANY_VERSION = ROOM_VERSIONS["10"]
 
 
 async def leave(
@@ -40,10 +42,27 @@ async def leave(
             break
         except RemoteError as error:
             log.info("server_did_not_help", server=server, reason=error.reason)
+    told = stripped_state.shown(event or _unheard(ctx, user_id, room_id, content))
     with ctx.db.batch() as batch:
-        record(batch, room_id, user_id, "leave")
+        record(batch, room_id, user_id, "leave", stripped=[told])
         intents.end(batch, room_id, user_id)
     return event
+
+
+def _unheard(ctx: Context, user_id: UserId, room_id: RoomId, content: dict[str, Any]) -> Event:
+    """Return a leave that nobody could be told of, for the user's own devices."""
+    pdu = {
+        "auth_events": [],
+        "content": content,
+        "depth": 1,
+        "origin_server_ts": ctx.clock.now_ms(),
+        "prev_events": [],
+        "room_id": room_id,
+        "sender": user_id,
+        "state_key": user_id,
+        "type": "m.room.member",
+    }
+    return build.finish(ctx, pdu, _ANY_VERSION)
 
 
 async def leave_through(

@@ -223,6 +223,11 @@ def knock_state(source: CacheSource, room_id: RoomId, user_id: UserId) -> list[d
     return trees.userroomid_knockstate.get(source, (user_id, room_id)) or []
 
 
+def leave_events(source: CacheSource, room_id: RoomId, user_id: UserId) -> list[dict[str, Any]]:
+    """Return the event by which the user is out of a room of which nothing else is known, as clients see it; empty if there is none."""
+    return trees.userroomid_leftstate.get(source, (user_id, room_id)) or []
+
+
 def is_forgotten(source: CacheSource, room_id: RoomId, user_id: UserId) -> bool:
     """Tell whether the user has left the room and forgotten it."""
     known = trees.membership.get(source, (user_id, room_id))
@@ -346,7 +351,8 @@ def record(
 ) -> str | None:
     """Write that the user now has `membership` by the short event `event`; return what it was before.
 
-    `count` is the event's position, from which the change holds. `stripped` is the room's stripped state, for an invite or a knock. A change
+    `count` is the event's position, from which the change holds. `stripped` is the room's stripped state, for an invite or a knock; for the
+    leave of a room of which nothing is known here, the member event as clients see it. A change
     within one membership (a new display name) renews the event and no count.
     """
     key = (user_id, room_id)
@@ -366,6 +372,8 @@ def record(
         trees.userroomid_invitestate.put(batch, key, stripped or [])
     elif membership == "knock":
         trees.userroomid_knockstate.put(batch, key, stripped or [])
+    elif stripped:
+        trees.userroomid_leftstate.put(batch, key, stripped)
     _cache_rooms(batch, user_id, room_id, row)
     return old
 

@@ -38,6 +38,11 @@ def strip(event: Event) -> Stripped:
     return {"type": event.type, "state_key": event.state_key, "sender": event.sender, "content": event.content}
 
 
+def shown(event: Event) -> Stripped:
+    """Return a member event as clients see it, for rooms of which it is all that there is to show."""
+    return {**strip(event), "event_id": event.event_id, "origin_server_ts": event.origin_server_ts}
+
+
 def of_room(source: CacheSource, room_id: RoomId) -> list[Stripped]:
     """Return the stripped current state of a room, the create event first."""
     return [strip(event) for event in events_of_room(source, room_id)]

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from conduit.protocol.ids import RoomId
-from conduit.service.rooms import client_events, cuts, state
+from conduit.service.rooms import client_events, cuts, members, state
 from conduit.service.rooms.client_events import ClientEvent
 from conduit.service.sync import state as states
 from conduit.service.sync import timeline
@@ -23,10 +23,15 @@ def section(window: Window, room_id: RoomId, items: Mapping[str, Any], *, was_in
     reader = window.reader(room_id)
     leave = _own_membership(window, room_id)
     position = None if leave is None else leave.place(window.db).position
-    if leave is None or position is None or position.live > window.upto:
-        # An invite from elsewhere that came to nothing: nothing is known of the room.
-        begin = cuts.at_count(window.since)
-        return {**timeline.section(reader, Slice([], False, begin)), window.state_name: {"events": []}}
+    known_by = members.entry(window.db, room_id, window.user_id)
+    is_told = known_by is not None and not known_by.event
+    if is_told or leave is None or position is None or position.live > window.upto:
+        # An invite from elsewhere that came to nothing: nothing is known of the room but the leave.
+        section = timeline.section(reader, Slice([], False, cuts.at_count(window.since)))
+        told = members.leave_events(window.db, room_id, window.user_id) if is_told else []
+        if told:
+            section["timeline"]["events"] = told
+        return {**section, window.state_name: {"events": []}}
     place = leave.place(window.db)
     before = state.get(window.db, place.before, "m.room.member", window.user_id) if place.before else None
     if before is not None and before.membership == "join":

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from conduit.database import trees
+from conduit.protocol.signing import SigningKey
+from conduit.service.events import inbox
 from conduit.service.rooms import timeline
 from tests.support.federation import Network, endpoint_of, network
 from tests.support.guest import Guest, is_shown, room_of, until, worked_off
@@ -21,8 +23,8 @@ async def net() -> AsyncIterator[Network]:
         yield found
 
 
-async def test_one_origin_that_lets_us_wait_does_not_hold_up_others(net: Network) -> None:
-    """Advisory 25: an event whose server never answers goes aside; those of others in the room are shown meanwhile."""
+async def test_advisory_25_one_origin_that_lets_us_wait_does_not_hold_up_others(net: Network) -> None:
+    """An event whose server never answers goes aside; those of others in the room are shown meanwhile."""
     _, room = await room_of(net)
     guest = await Guest.enter(net, room)
     other = await Guest.enter(net, room, name="other.test", user="olga")
@@ -59,3 +61,28 @@ async def test_what_was_staged_when_the_server_stopped_is_worked_off_at_its_star
         net.board.attach("one.test", endpoint_of(server))
         await worked_off(server)
         assert timeline.position(server.ctx.db, event.event_id) is not None
+
+
+async def test_advisory_25_keys_that_do_not_come_hold_up_nobody_else(
+    net: Network, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An event is signed with a key that its server does not give: the room goes on without it."""
+    monkeypatch.setattr(inbox, "VERIFY_SECONDS", 0.02)
+    _, room = await room_of(net)
+    guest = await Guest.enter(net, room)
+    other = await Guest.enter(net, room, name="other.test", user="olga")
+    answered = asyncio.Event()
+
+    async def wait(incoming: object) -> tuple[int, dict[str, str]]:
+        await answered.wait()
+        return 404, {}
+
+    guest.peer.on("GET", "/_matrix/key/v2/.*", wait)
+    unknown = SigningKey(bytes(32), "unknown")
+    hangs = guest.message("hangs", key=unknown, keep=False)
+    await guest.peer.send("one.test", [hangs])
+    await other.peer.send("one.test", [other.message("goes on")])
+    await until(lambda: is_shown(net, other.tip))
+    answered.set()
+    await worked_off(net["one.test"])
+    assert not is_shown(net, hangs)

@@ -34,6 +34,8 @@ RUN = 50
 """How many events are taken at a time."""
 BATCH_SECONDS = 0.015
 """How long one batch may hold the loop."""
+VERIFY_SECONDS = 2.0
+"""How long a room waits for the keys of a run."""
 MAX_LANES = 24
 """For how many events at a time others are asked."""
 MAX_LANES_OF_ORIGIN = 4
@@ -150,7 +152,14 @@ class Inbox:
                 self._put_aside(room, staged.origin, _Item(staged, None))
             else:
                 direct.append(staged)
-        checked = await incoming.verified(ctx, [(staged.event, staged.essence) for staged in direct])
+        try:
+            async with asyncio.timeout(VERIFY_SECONDS):
+                checked = await incoming.verified(ctx, [(staged.event, staged.essence) for staged in direct])
+        except TimeoutError:
+            # Some key of the origin has to be fetched, and it takes its time over that.
+            for staged in direct:
+                self._put_aside(room, staged.origin, _Item(staged, None))
+            direct, checked = [], []
         good: deque[_Item] = deque()
         for staged, event in zip(direct, checked, strict=True):
             if isinstance(event, str):

@@ -8,7 +8,7 @@ import pytest
 
 from conduit.database.layouts import REJECTED, SOFT_FAILED
 from conduit.protocol.ids import RoomId
-from conduit.service.rooms import state, timeline
+from conduit.service.rooms import members, state, timeline
 from tests.support.client import segment
 from tests.support.federation import Network, network
 from tests.support.guest import Guest, current, is_shown, room_of, status, tips
@@ -145,3 +145,29 @@ async def test_advisory_03_event_of_another_room_authorises_nothing(net: Network
     )
     await guest.send(foreign)
     assert not is_shown(net, foreign)
+
+
+async def test_memberships_and_counts_follow_a_merge_that_no_event_makes(net: Network) -> None:
+    """A user leaves on one branch and takes a new name on another: what wins decides who is in the room, and everybody is told."""
+    alice, room = await room_of(net)
+    guest = await Guest.enter(net, room)
+    other = await Guest.enter(net, room, name="other.test", user="olga")
+    guest.learn(other.join)
+    tip = other.join
+    since = (await alice.sync())["next_batch"]
+    left = guest.state_event("m.room.member", {"membership": "leave"}, key=guest.user_id, prev=[tip])
+    renamed = guest.state_event(
+        "m.room.member", {"membership": "join", "displayname": "E"}, key=guest.user_id, prev=[tip]
+    )
+    await guest.send(left, renamed)
+    db = net["one.test"].ctx.db
+    now = current(net, room)
+    assert now == guest.state_before([left.event_id]) | {
+        ("m.room.member", guest.user_id): now["m.room.member", guest.user_id]
+    }
+    joined = now["m.room.member", guest.user_id] == renamed.event_id
+    assert (guest.user_id in members.joined(db, guest.room_id)) == joined
+    assert members.joined_count(db, guest.room_id) == 2 + joined
+    section = (await alice.sync(since=since))["rooms"]["join"][room]
+    told = [*section["timeline"]["events"], *section.get("state", {}).get("events", [])]
+    assert now["m.room.member", guest.user_id] in {event["event_id"] for event in told}

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ctypes
 import gc
 import os
 import signal
@@ -54,6 +53,7 @@ from conduit.service.rooms.typing import Typing
 from conduit.service.sending import sender
 from conduit.service.users import accounts, short_lived, uiaa
 from conduit.service.users.passwords import Hasher
+from conduit.utils import heap
 from conduit.utils.clock import Clock, SystemClock
 from conduit.utils.tasks import Tasks
 
@@ -62,13 +62,9 @@ log = structlog.get_logger(__name__)
 DRAIN_SECONDS = 10.0
 """How long requests under way may take to end when the server stops."""
 SWEEP_SECONDS = 600.0
+TRIM_SECONDS = 60.0
 _CACHE_PART = 8
 _CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
-"""Names in glibc's `malloc.h`."""
-_LARGE_PIECE = 8 << 20
-_ARENAS = 2
-"""How many heaps the threads share; hardly two of them work at a time."""
 _YOUNG_GARBAGE = 20_000
 """New objects between two looks for cycles. Python's 700 would look hundreds of times a second under load, for cycles that are rare here."""
 
@@ -256,7 +252,7 @@ def run(loaded: Loaded, load_again: Callable[[], Loaded]) -> None:
     """
     import uvloop
 
-    _give_memory_back()
+    heap.set_up()
     logs.set_up(loaded.config.log, loaded.config.log_format)
     for warning in loaded.warnings:
         log.warning("configuration", warning=warning)
@@ -264,17 +260,11 @@ def run(loaded: Loaded, load_again: Callable[[], Loaded]) -> None:
         runner.run(_serve(loaded, load_again))
 
 
-def _give_memory_back() -> None:
-    """Let the C library return large pieces of memory when they are freed.
-
-    Left to itself it learns from the first large piece to keep the next ones: the 19 MiB that hashing a password takes would stay for each thread that ever
-    hashed one. Other C libraries than glibc have no such call, and no such habit.
-    """
-    with contextlib.suppress(OSError, AttributeError):
-        mallopt = ctypes.CDLL(None).mallopt
-        mallopt(_M_MMAP_THRESHOLD, _LARGE_PIECE)
-        mallopt(_M_TRIM_THRESHOLD, _LARGE_PIECE)
-        mallopt(_M_ARENA_MAX, _ARENAS)
+async def _give_memory_back(ctx: Context) -> None:
+    """Return memory that is free to the system now and then. Runs until cancelled."""
+    while True:
+        heap.trim()
+        await ctx.clock.sleep(TRIM_SECONDS)
 
 
 async def _serve(loaded: Loaded, load_again: Callable[[], Loaded]) -> None:
@@ -288,6 +278,7 @@ async def _serve(loaded: Loaded, load_again: Callable[[], Loaded]) -> None:
         gc.collect()
         gc.freeze()
         gc.set_threshold(_YOUNG_GARBAGE, 20, 50)
+        server.ctx.tasks.spawn(_give_memory_back(server.ctx), name="memory")
         tell_service_manager("READY=1")
         stopping = asyncio.ensure_future(stop.wait())
         await asyncio.wait((stopping, server.failed), return_when=asyncio.FIRST_COMPLETED)

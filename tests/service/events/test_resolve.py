@@ -40,7 +40,7 @@ async def branches(net: Network) -> tuple[Guest, list[int], dict[tuple[str, str]
 async def test_states_resolve_alike_in_the_loop_and_in_a_helper_process(
     net: Network, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Small ones at once, large ones elsewhere: the same number, and the same state as by the ids of events."""
+    """Small ones at once, large ones in a thread or elsewhere: the same number, and the same state as by the ids of events."""
     guest, states, wanted = await branches(net)
     ctx = net["one.test"].ctx
     room = RoomId(guest.room_id)
@@ -50,8 +50,11 @@ async def test_states_resolve_alike_in_the_loop_and_in_a_helper_process(
     monkeypatch.setattr(resolve, "AT_ONCE", 0)
     with ctx.db.batch() as batch:
         assert resolve.at_once(batch, guest.version, states) is None
-    elsewhere = await resolve.resolve_states(ctx, room, guest.version, states)
-    assert invariants.named(ctx.db, elsewhere) == wanted
+    for most_in_thread in (1000, 0):
+        monkeypatch.setattr(resolve, "FEW_EVENTS", most_in_thread)
+        ctx.db.cache_pool.clear()
+        elsewhere = await resolve.resolve_states(ctx, room, guest.version, states)
+        assert invariants.named(ctx.db, elsewhere) == wanted
 
 
 async def test_result_is_remembered_whatever_the_order(net: Network) -> None:

@@ -1,4 +1,4 @@
-"""The state in which branches of a room meet: resolution over numbered states, small ones at once, large ones in a helper process.
+"""The state in which branches of a room meet: resolution over numbered states, small ones at once, large ones beside the loop.
 
     number = resolve.at_once(batch, version, states)               # None if that would take long
     number = await resolve.resolve_states(ctx, room_id, version, states)
@@ -34,6 +34,8 @@ log = structlog.get_logger(__name__)
 
 AT_ONCE = 4000
 """Up to so many entries of all states together are resolved in the loop: 20 ms at the most."""
+FEW_EVENTS = 1000
+"""Up to so many events are looked at in a thread; more in a process of their own."""
 STEP = 1000
 """How many events are gathered between two chances for others to run."""
 _NO_KEY = 0
@@ -91,7 +93,11 @@ async def resolve_states(ctx: Context, room_id: RoomId, version: RoomVersion, st
             return known
         problem = await _gather(ctx.db, version, [state.ids(ctx.db, number) for number in distinct])
         log.info("resolving_large_state", room_id=room_id, states=len(distinct), events=len(problem.events))
-        resolved = await _in_helper(problem)
+        if len(problem.events) <= FEW_EVENTS:
+            # Large states that differ in little: less work than starting a process.
+            resolved = await asyncio.to_thread(solve, problem)
+        else:
+            resolved = await _in_helper(problem)
         with ctx.db.batch() as batch:
             return _store(batch, distinct, resolved)
 

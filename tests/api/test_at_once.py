@@ -53,7 +53,7 @@ class Line:
 
     reader: asyncio.StreamReader
     writer: asyncio.StreamWriter
-    token: str
+    token: str | None
 
     def request(self, query: str, *headers: str, version: str = "1.1") -> bytes:
         """Return a request as bytes."""

@@ -14,6 +14,7 @@ Source: client-server API, GET /sync, `state` and `state_after`; "Lazy-loading r
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from collections.abc import Set as AbstractSet
 from typing import Final, NamedTuple
 
 import orjson
@@ -135,16 +136,23 @@ def _at_start(window: Window, shown: Slice, over: Span) -> dict[int, int]:
         return {}
     in_timeline = {event.place(source).short for event in shown.events if event.state_key is not None}
     if not over.known:
-        entries = {key: short for key, short in state.ids(source, over.end).items() if short not in in_timeline}
-        changed = state.diff(source, over.start, over.end)[1]
-    else:
-        added = state.diff(source, over.known, over.end)[0]
-        entries = {key: short for key, short in added.items() if short not in in_timeline}
-        changed = state.diff(source, over.known, over.start)[0]
-    for key, short in changed.items():
+        return _whole_at_start(source, over.start, over.end, in_timeline)
+    added = state.diff(source, over.known, over.end)[0]
+    entries = {key: short for key, short in added.items() if short not in in_timeline}
+    _add_former(entries, state.diff(source, over.known, over.start)[0], in_timeline)
+    return entries
+
+
+def _whole_at_start(source: CacheSource, start: int, end: int, in_timeline: AbstractSet[int]) -> dict[int, int]:
+    entries = {key: short for key, short in state.ids(source, end).items() if short not in in_timeline}
+    _add_former(entries, state.diff(source, start, end)[1], in_timeline)
+    return entries
+
+
+def _add_former(entries: dict[int, int], former: Mapping[int, int], in_timeline: AbstractSet[int]) -> None:
+    for key, short in former.items():
         if short not in in_timeline:
             entries.setdefault(key, short)
-    return entries
 
 
 def _lazy(
@@ -168,11 +176,23 @@ def _lazy(
         present = {key for event_type, key in short_ids.statekeys_of(source, list(entries)) if event_type == MEMBER}
         ids = short_ids.events_of(source, list(entries.values()))
     else:
-        ids = _without_members(source, _entries(window, shown, over))
+        changes = [event.place(source).short for event in shown.events if event.state_key is not None]
+        ids = list(_START_WITHOUT_MEMBERS.get(source, (over.start, over.end, *changes)))
     for member, event_id in _members_that_matter(window, reader, shown, over, heroes).items():
         if member not in present and (not over.known or _is_needed(window, reader, member, event_id)):
             ids.append(event_id)
     return ids
+
+
+def _load_start_without_members(source: CacheSource, key: tuple[int, ...]) -> tuple[EventId, ...]:
+    start, end, *in_timeline = key
+    return tuple(_without_members(source, _whole_at_start(source, start, end, frozenset(in_timeline))))
+
+
+_START_WITHOUT_MEMBERS: Cached[tuple[int, ...], tuple[EventId, ...]] = Cached(
+    "start_without_members", load=_load_start_without_members, weigh=lambda ids: 200 + 60 * len(ids)
+)
+"""By the states at the start and the end of a timeline, and the state events in it: the same for whoever comes new to the room."""
 
 
 def _without_members(source: CacheSource, entries: Mapping[int, int]) -> list[EventId]:

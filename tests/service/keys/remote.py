@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 from conduit.protocol.ids import ServerName, UserId
@@ -70,8 +71,10 @@ class Eve:
         """Wait until no list is being fetched, and users were told."""
         flights = self.ctx.outbound.flights
         while len(flights):
+            await settle()
             self.net.clock.jump(remote_devices.GATHER_SECONDS)
-            await next(iter(flights._under_way.values()))
+            if len(flights):
+                await asyncio.wait(list(flights._under_way.values()), timeout=0.01)
 
 
 async def query(user: User, *users: str, **more: Any) -> Json:

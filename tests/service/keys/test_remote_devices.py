@@ -12,6 +12,7 @@ from conduit.protocol.ids import ServerName, UserId
 from conduit.service.keys import remote_devices
 from tests.service.keys.remote import EVE, PEER, Eve, changed, devices_of, query, since
 from tests.service.keys.signers import CrossSigner, device_keys
+from tests.support.clock import settle
 from tests.support.federation import network
 from tests.support.visitor import Visitor
 
@@ -253,6 +254,32 @@ async def test_lists_that_are_fetched_are_told_of_together(eve: Eve) -> None:
     token = await since(alice)
     remote_devices.resume(eve.ctx)
     assert await changed(alice, token) == more[:1]
+
+
+async def test_advisory_25_server_that_does_not_answer_takes_few_requests_only(eve: Eve) -> None:
+    """It tells of changes of many users at once, and answers nothing: others are asked all the same."""
+    alice = await eve.hs.register("alice")
+    room = await eve.meet(alice)
+    users = [UserId(f"@m{n}:peer.test") for n in range(2 * remote_devices.LANES)]
+    for user_id in users:
+        await eve.visitor.join(room, user_id)
+    gate = asyncio.Event()
+
+    async def answer(incoming: Any) -> Any:
+        await gate.wait()
+        return {"user_id": incoming.segments[-1], "stream_id": 1, "devices": []}
+
+    eve.answer = answer  # type: ignore[method-assign]
+    for user_id in users:
+        content = {"user_id": user_id, "device_id": "X", "stream_id": 1, "keys": {}}
+        remote_devices.update(eve.ctx, PEER, content)
+    for _ in range(20):
+        await settle()
+    assert 0 < eve.asked() <= remote_devices.LANES
+    gate.set()
+    await eve.settled()
+    assert eve.asked() == len(users)
+    assert all(remote_devices.is_current(eve.ctx.db, user_id, ServerName("one.test")) for user_id in users)
 
 
 async def test_list_fetched_while_the_last_room_is_left_is_not_kept(eve: Eve) -> None:

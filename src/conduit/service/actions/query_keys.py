@@ -27,6 +27,8 @@ DEFAULT_TIMEOUT_MS: Final = 10_000
 MAX_TIMEOUT_MS: Final = 60_000
 _AT_ONCE: Final = 10
 """How many lists are fetched from one server at a time."""
+_STEP: Final = 100
+"""After how many users others get their turn."""
 _NAMES: Final = ("device_keys", "master_keys", "self_signing_keys", "user_signing_keys", "failures")
 
 
@@ -68,7 +70,9 @@ async def _of_server(
         for error in outcome.values():
             if error is not None and not isinstance(error, Refused):
                 answer["failures"][server] = failure(error)
-    for user_id in kept:
+    for index, user_id in enumerate(kept):
+        if index % _STEP == _STEP - 1:
+            await asyncio.sleep(0)
         if _is_usable(ctx, user_id):
             _show(answer, requester, user_id, remote_devices.known(ctx.db, user_id), users[user_id])
     if to_ask:
@@ -116,7 +120,7 @@ async def _ask(ctx: Context, server: ServerName, users: Wanted, seconds: float) 
     answer = await ctx.outbound.federation.post(
         server, "/_matrix/federation/v1/user/keys/query", body, seconds=seconds, max_bytes=remote_devices.MAX_ANSWER
     )
-    return remote_shapes.queried(answer, users)
+    return await asyncio.to_thread(remote_shapes.queried, answer, users)
 
 
 def _with_local_signatures(ctx: Context, user_id: UserId, found: Snapshot) -> Snapshot:

@@ -9,6 +9,8 @@ Source: server-server API, "Device Management"; client-server API, "Tracking the
 
 from __future__ import annotations
 
+import asyncio
+import zlib
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -29,6 +31,8 @@ SECONDS: Final = 30.0
 MAX_ANSWER: Final = 4 << 20
 _SEEN: Final = 50
 """How many updates since the list was fetched are remembered by number."""
+LANES: Final = 8
+"""How many lists are fetched from one server at a time: it can have us fetch those of all its users."""
 GATHER_SECONDS: Final = 0.1
 """How long changes that fetched lists bring are gathered before users are told."""
 _TELL: Final = ("device lists to tell of",)
@@ -132,8 +136,11 @@ async def _fetch(ctx: Context, user_id: UserId) -> None:
 async def _ask(ctx: Context, user_id: UserId) -> Snapshot:
     server = server_name_of(user_id)
     path = ctx.outbound.federation.path("/_matrix/federation/v1/user/devices", user_id)
-    answer = await ctx.outbound.federation.get(server, path, seconds=SECONDS, max_bytes=MAX_ANSWER)
-    found = remote_shapes.snapshot(answer, user_id)
+    lane = (server, zlib.crc32(user_id.encode()) % LANES)
+    async with ctx.outbound.lanes(lane):
+        answer = await ctx.outbound.federation.get(server, path, seconds=SECONDS, max_bytes=MAX_ANSWER)
+    # A thousand signatures take their time.
+    found = await asyncio.to_thread(remote_shapes.snapshot, answer, user_id)
     if found is None:
         raise Unreachable(server, "its device list is not understood")
     return found

@@ -16,6 +16,7 @@ from conduit.service.outbound.keyring import Keyring
 from conduit.service.outbound.policy import ServerPolicy
 from conduit.service.outbound.resolver import Resolver
 from conduit.service.outbound.wire import Wire
+from conduit.utils.keyed_lock import KeyedLock
 
 __all__ = ["Outbound"]
 
@@ -33,6 +34,8 @@ class Outbound:
     keyring: Keyring
     flights: Flights = field(default_factory=Flights)
     recent: Recent = field(default_factory=Recent)
+    lanes: KeyedLock = field(default_factory=KeyedLock)
+    """Held by key while something is asked that another server can make us ask: a few keys a server, so that a slow one takes no more of our requests."""
 
     async def close(self) -> None:
         """Close connections and threads; requests under way fail."""

@@ -24,10 +24,12 @@ T = TypeVar("T")
 Json = dict[str, Any]
 
 _DIGITS = re.compile(r"[0-9]{1,400}", re.ASCII)
-# An integer of 16 digits or more may exceed 2^53. (Beyond 2^64 the parser makes a float of it.)
 _ANY_INTEGER = 1 << 64
 """What JSON is read with at the most: one event with such a number must not spoil the others beside it."""
-_LONG_NUMBER = re.compile(rb"[0-9]{16}")
+# An integer of 16 digits or more may exceed 2^53. (Beyond 2^64 the parser makes a float of it.)
+_LONG_NUMBER = b"0" * 16
+_DIGITS_ALIKE = bytes(ord("0") if chr(byte) in "0123456789" else ord(" ") for byte in range(256))
+"""Makes every digit the same: to look for a run of them like this is many times faster than a regular expression."""
 _MAX_PARAMETERS = 200
 
 
@@ -237,7 +239,7 @@ def parse_object(body: bytes, *, optional: bool = False, bound: int = MAX_INTEGE
     if not isinstance(value, dict):
         raise BadJson("The body must be a JSON object")
     # Almost no body needs the walk: neither deep nesting nor a huge number fits into few brackets or short digits.
-    if body.count(b"{") + body.count(b"[") > MAX_DEPTH or _LONG_NUMBER.search(body):
+    if body.count(b"{") + body.count(b"[") > MAX_DEPTH or _LONG_NUMBER in body.translate(_DIGITS_ALIKE):
         _check(value, bound)
     return value
 

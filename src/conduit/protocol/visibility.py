@@ -11,7 +11,14 @@ from collections.abc import Collection
 from typing import Any, Final
 
 DEFAULT: Final = "shared"
+DUMMY: Final = "org.matrix.dummy_event"
+"""The type of the messages by which servers join the branches of a room: no client is shown them or hears of them."""
 _KNOWN: Final = frozenset({"world_readable", "shared", "invited", "joined"})
+
+
+def is_hidden(event_type: str, state_key: str | None) -> bool:
+    """Tell whether an event is servers' business only."""
+    return event_type == DUMMY and state_key is None
 
 
 def visibility_of(content: dict[str, Any] | None) -> str:

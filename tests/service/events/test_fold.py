@@ -6,7 +6,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from conduit.service.rooms import leaves, members
+from conduit.protocol.visibility import DUMMY
+from conduit.service.rooms import leaves, members, timeline
 from tests.support.federation import Network, network
 from tests.support.guest import Guest, room_of, until
 
@@ -28,3 +29,24 @@ async def test_many_leaves_are_folded(net: Network) -> None:
     ctx = net["one.test"].ctx
     await until(lambda: len(leaves.of(ctx.db, guest.room_id)) <= 10)
     assert members.is_joined(ctx.db, guest.room_id, guest.join.sender)
+
+
+async def test_what_folds_is_shown_to_servers_only(net: Network) -> None:
+    """The event that folds a room reaches other servers; no client gets it, hears of it, or has read the room by it."""
+    alice, room = await room_of(net)
+    guest = await Guest.enter(net, room)
+    root = guest.tip
+    await guest.send(*(guest.message(str(number), prev=[root]) for number in range(15)))
+    ctx = net["one.test"].ctx
+    await until(lambda: len(leaves.of(ctx.db, guest.room_id)) <= 10)
+    dummy = next(event for _, event in timeline.scan(ctx.db, guest.room_id, reverse=True) if event.type == DUMMY)
+    assert dummy.sender == alice.user_id
+    synced = (await alice.get("/_matrix/client/v3/sync"))["rooms"]["join"][room]
+    assert DUMMY not in {event["type"] for event in synced["timeline"]["events"]}
+    assert synced["unread_notifications"]["notification_count"] == 15
+    page = await alice.get(f"/_matrix/client/v3/rooms/{room}/messages?dir=b&limit=100")
+    assert DUMMY not in {event["type"] for event in page["chunk"]}
+    await alice.get(f"/_matrix/client/v3/rooms/{room}/event/{dummy.event_id}", expect=404)
+    await alice.get(f"/_matrix/client/v3/rooms/{room}/context/{dummy.event_id}", expect=404)
+    told = await guest.peer.get("one.test", f"/_matrix/federation/v1/event/{dummy.event_id}")
+    assert told["pdus"][0]["type"] == DUMMY

@@ -10,6 +10,7 @@ from typing import Final
 import structlog
 
 from conduit.protocol.ids import RoomId, UserId
+from conduit.protocol.visibility import DUMMY
 from conduit.service.context import Context
 from conduit.service.events import receive
 from conduit.service.events.build import build
@@ -20,8 +21,6 @@ log = structlog.get_logger(__name__)
 
 MAX_LEAVES: Final = 10
 """With more than so many leaves a room is folded."""
-TYPE: Final = "org.matrix.dummy_event"
-"""The type that other servers use for this, and that no client shows."""
 
 
 async def fold(ctx: Context, room_id: RoomId) -> None:
@@ -32,7 +31,7 @@ async def fold(ctx: Context, room_id: RoomId) -> None:
         speaker = _speaker(ctx, room_id)
         if speaker is None:
             return
-        event = build(ctx, ctx.db, room_id, versions.version_of(ctx.db, room_id), speaker, TYPE, {})
+        event = build(ctx, ctx.db, room_id, versions.version_of(ctx.db, room_id), speaker, DUMMY, {})
         outcome = await receive.process(ctx, ctx.server_name, event)
         log.info("leaves_folded", room_id=room_id, event_id=event.event_id, verdict=outcome.verdict.value)
         if outcome.verdict is not Verdict.ACCEPTED:
@@ -42,6 +41,6 @@ async def fold(ctx: Context, room_id: RoomId) -> None:
 def _speaker(ctx: Context, room_id: RoomId) -> UserId | None:
     """Return a local user in the room who may send such an event; of several always the same."""
     levels = state.power_levels(ctx.db, room_id)
-    needed = levels.for_message(TYPE)
+    needed = levels.for_message(DUMMY)
     users = members.joined_local(ctx.db, room_id, ctx.server_name)
     return min((user for user in users if levels.user(user) >= needed), default=None)

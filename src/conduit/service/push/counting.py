@@ -17,7 +17,7 @@ from conduit.database import trees
 from conduit.database.cache import Cached, CacheSource
 from conduit.database.database import Batch
 from conduit.database.layouts import PduId
-from conduit.protocol import relations
+from conduit.protocol import relations, visibility
 from conduit.protocol.ids import EventId, RoomId, ServerName, UserId
 from conduit.protocol.pdu import Event
 from conduit.protocol.push.conditions import Circumstances
@@ -137,6 +137,8 @@ def _may_notify(source: CacheSource, event: Event, key: str) -> bool:
 
 def count_event(batch: Batch, event: Event, place: PduId, *, server_name: ServerName) -> None:
     """Write what an event that was just accepted at a live position adds to the unread counts of the room's local members."""
+    if visibility.is_hidden(event.type, event.state_key):
+        return
     everybody = outcome_for_all(batch, event)
     is_local = event.server_name == server_name
     personal = dict(_personal(batch, event, everybody, server_name))

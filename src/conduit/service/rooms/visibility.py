@@ -98,6 +98,8 @@ class Viewer:
 
     def sees(self, event: ClientEvent) -> bool:
         """Tell whether the user may see an event. One whose state is not known is shown to nobody but its sender."""
+        if rules.is_hidden(event.type, event.state_key):
+            return False
         place = event.place(self._source)
         if place.after is None:
             return event.sender == self.user_id

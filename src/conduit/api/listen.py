@@ -15,7 +15,7 @@ from typing import Any
 import structlog
 from aiohttp import web
 from aiohttp.http_exceptions import LineTooLong
-from aiohttp.http_parser import RawRequestMessage
+from aiohttp.http_parser import HttpRequestParser, RawRequestMessage
 from aiohttp.streams import EMPTY_PAYLOAD
 from aiohttp.web_protocol import RequestHandler
 
@@ -40,6 +40,13 @@ class CannotListen(Exception):
     """An address cannot be bound, or a certificate not be loaded; the message is for the operator."""
 
 
+_INNARDS = ("_keepalive_handle", "_messages", "_next_keepalive_close_time", "_parser", "_payload_parser", "_waiter")
+_KNOWS_INNARDS = hasattr(HttpRequestParser, "message_consumed") and all(
+    hasattr(RequestHandler, name) for name in _INNARDS
+)
+"""Whether the HTTP library is made as `data_received` below thinks; where not, every request goes the long way."""
+
+
 class _Connection(RequestHandler):
     """One connection. Unlike aiohttp's own it answers errors below HTTP as Matrix does, and ends only what may be ended."""
 
@@ -52,7 +59,7 @@ class _Connection(RequestHandler):
 
     def data_received(self, data: bytes) -> None:
         """Take what has come; answer at once what can be, where nothing else is under way on this connection."""
-        waiter = self._waiter
+        waiter = self._waiter if _KNOWS_INNARDS else None
         if waiter is None or waiter.done() or self._messages or self._payload_parser is not None:
             super().data_received(data)
             return

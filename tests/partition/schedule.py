@@ -9,7 +9,7 @@ Who may do what is not looked at: what is forbidden is refused, on whichever sid
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from random import Random
 from typing import Any, Protocol
@@ -84,12 +84,12 @@ def _is_lost(camp: Camp, own: View, truth: View) -> bool:
 class Quarrel:
     """A room and all that is done in it. `log` tells what was done, in order."""
 
-    def __init__(self, seed: int, camps: list[Camp], field: Field) -> None:
+    def __init__(self, seed: int, camps: list[Camp], field: Field, versions: Sequence[str] = VERSIONS) -> None:
         self.seed = seed
         self.camps = camps
         self.field = field
         self.random = Random(seed)
-        self.version = self.random.choice(VERSIONS)
+        self.version = self.random.choice(versions)
         self.room = ""
         self.log: list[str] = []
         self.lost: list[str] = []
@@ -169,7 +169,8 @@ class Quarrel:
         """Send a request; note it with its status, and return the answer if it was done."""
         path = path if path.startswith("/join/") else f"/rooms/{segment(self.room)}{path}"
         answer = await person.raw(method, path, {} if body is None else body, params=params)
-        self.log.append(f"{person.user_id} {what} {answer.status}")
+        reason = "" if answer.status == 200 else f" {answer.json().get('error')}"
+        self.log.append(f"{person.user_id} {what} {answer.status}{reason}")
         assert answer.status in _POSSIBLE, f"{what} -> {answer.status} {answer.body!r}"
         decoded: Json | None = answer.json() if answer.status == 200 else None
         if decoded is not None and "event_id" in decoded:

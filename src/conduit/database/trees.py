@@ -697,6 +697,13 @@ media_pending_of_user = Tree(
     ours=True,
     doc="user, media id reserved but not uploaded -> when it expires in ms",
 )
+threepid_binding = Tree(
+    "threepid_binding",
+    key=row(TEXT, TEXT, TEXT, TEXT),
+    value=NUMBER,
+    ours=True,
+    doc="user, medium, address, identity server at which the user has bound it -> time in ms",
+)
 
 # === Ours: outgoing queues =========================================================================================
 destination_queue = Tree(

@@ -7,15 +7,19 @@ from typing import Any
 from conduit.api import fields
 from conduit.api.request import Json, Request
 from conduit.api.suspension import require_unsuspended
-from conduit.api.third_party import refuse_invite
+from conduit.api.third_party import read_invitee
 from conduit.api.web import Auth, Limit, Routes
 from conduit.protocol.errors import InvalidParam
 from conduit.protocol.ids import RoomAlias, ServerName, parse_room_alias, parse_user_id
 from conduit.service.actions.create_room import PRESETS, Piece, Wish, create_room
 from conduit.service.actions.invite import invite_to_new
+from conduit.service.actions.invite_by_threepid import Invitee, invite_to_new_by_threepid
 from conduit.service.context import Context
 
 routes = Routes()
+
+MAX_INVITEES = 50
+"""Who is invited by an address costs several requests to an identity server."""
 
 
 @routes.post("/_matrix/client/v3/createRoom", auth=Auth.USER, limit=Limit.CREATE_ROOM)
@@ -23,8 +27,10 @@ async def post_create_room(ctx: Context, req: Request) -> Json:
     """Create a room. <https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3createroom>."""
     require_unsuspended(req)
     wish = _parse(req.json(), ctx.server_name)
+    invitees = _invitees(req.json())
     room_id = create_room(ctx, req.user_id, wish)
     await invite_to_new(ctx, req.user_id, room_id, wish.invite, is_direct=wish.is_direct)
+    await invite_to_new_by_threepid(ctx, req.user_id, room_id, invitees, is_direct=wish.is_direct)
     ctx.presence.active(req.user_id)
     return {"room_id": room_id}
 
@@ -36,8 +42,6 @@ def _parse(body: Json, server_name: ServerName) -> Wish:
     preset = fields.text(body, "preset", None)
     if preset is not None and preset not in PRESETS:
         raise InvalidParam("Unknown 'preset'")
-    for invite in fields.array(body, "invite_3pid", [], of=dict):
-        refuse_invite(invite)
     return Wish(
         public=visibility == "public",
         preset=preset,
@@ -51,6 +55,13 @@ def _parse(body: Json, server_name: ServerName) -> Wish:
         initial_state=tuple(_piece(item) for item in fields.array(body, "initial_state", [], of=dict)),
         power_levels=fields.obj(body, "power_level_content_override", {}),
     )
+
+
+def _invitees(body: Json) -> list[Invitee]:
+    invitees = [read_invitee(invite) for invite in fields.array(body, "invite_3pid", [], of=dict)]
+    if len(invitees) > MAX_INVITEES:
+        raise InvalidParam(f"At most {MAX_INVITEES} people can be invited by their addresses when a room is created")
+    return invitees
 
 
 def _alias(localpart: str | None, server_name: ServerName) -> RoomAlias | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from conduit.api import fields
 from conduit.api.request import Json, Request
+from conduit.api.third_party import id_server_of
 from conduit.api.web import Auth, Routes
 from conduit.service.actions import deactivate as act
 from conduit.service.context import Context
@@ -17,8 +18,7 @@ async def deactivate(ctx: Context, req: Request) -> Json:
     """End the caller's account for good. <https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3accountdeactivate>."""
     body = req.json(optional=True)
     erase = fields.flag(body, "erase", False)
-    fields.text(body, "id_server", None)
+    id_server = id_server_of(body) if body.get("id_server") is not None else None
     await uiaa.require(ctx, req)
-    await act.deactivate(ctx, req.user_id, erase=erase)
-    # No third-party identifier is ever bound here, so there is none to unbind.
-    return {"id_server_unbind_result": "success"}
+    unbound = await act.deactivate(ctx, req.user_id, erase=erase, id_server=id_server)
+    return {"id_server_unbind_result": "success" if unbound else "no-support"}

@@ -9,6 +9,7 @@ from conduit.api.web import Auth, Limit, Routes
 from conduit.protocol.ids import RoomId, UserId, parse_room_id, parse_user_id
 from conduit.service.actions import moderate
 from conduit.service.actions.invite import invite
+from conduit.service.actions.invite_by_threepid import invite_by_threepid
 from conduit.service.context import Context
 
 routes = Routes()
@@ -19,7 +20,10 @@ async def post_invite(ctx: Context, req: Request) -> Json:
     """Invite somebody. <https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3roomsroomidinvite>."""
     body = req.json()
     if third_party.is_invite(body):
-        third_party.refuse_invite(body)
+        require_unsuspended(req)
+        invitee = third_party.read_invitee(body)
+        await invite_by_threepid(ctx, req.user_id, parse_room_id(req.params["roomId"]), invitee)
+        return {}
     room_id, target, reason = _act(req)
     await invite(ctx, req.user_id, room_id, target, reason=reason)
     return {}

@@ -1,19 +1,23 @@
-"""Mail addresses and phone numbers: none can be bound to an account here, and the answers say so.
+"""Mail addresses and phone numbers: identity servers bind them to users; the account itself has none, as this server sends no mail, and the answers say so.
 
 Source: client-server API, "Adding Account Administrative Contact Information".
 """
 
 from __future__ import annotations
 
-from conduit.api import fields
+from conduit.api import fields, third_party
 from conduit.api.request import Json, Request
 from conduit.api.web import Auth, Limit, Routes
 from conduit.protocol.errors import ThreepidDenied
+from conduit.service.actions import bind_threepid as action
 from conduit.service.context import Context
+from conduit.service.outbound.identity_server import IdentityServer
 
 routes = Routes()
 
 _ACCOUNT = "/_matrix/client/v3/account"
+# Where clients look for these two if they take the server for an old one.
+_UNSTABLE = "/_matrix/client/unstable/account"
 
 
 @routes.get(f"{_ACCOUNT}/3pid", auth=Auth.USER, limit=Limit.READ)
@@ -22,19 +26,41 @@ async def get_all(ctx: Context, req: Request) -> Json:
     return {"threepids": []}
 
 
-@routes.post(f"{_ACCOUNT}/3pid", f"{_ACCOUNT}/3pid/add", f"{_ACCOUNT}/3pid/bind", auth=Auth.USER)
+@routes.post(f"{_ACCOUNT}/3pid/add", auth=Auth.USER)
 async def add(ctx: Context, req: Request) -> Json:
-    """Refuse to add or bind an identifier. POST /account/3pid, /account/3pid/add, /account/3pid/bind."""
+    """Refuse to add an identifier, as none was ever validated here. POST /account/3pid/add."""
     raise ThreepidDenied("This server takes no mail addresses or phone numbers")
 
 
-@routes.post(f"{_ACCOUNT}/3pid/delete", f"{_ACCOUNT}/3pid/unbind", auth=Auth.USER)
-async def remove(ctx: Context, req: Request) -> Json:
-    """Say that the identifier is not bound anywhere that this server knows. POST /account/3pid/delete, /account/3pid/unbind."""
+@routes.post(f"{_ACCOUNT}/3pid/bind", f"{_UNSTABLE}/3pid/bind", auth=Auth.USER, limit=Limit.INVITE)
+async def bind(ctx: Context, req: Request) -> Json:
+    """Have an identity server bind an identifier to the caller. POST /account/3pid/bind."""
+    return await _bind(ctx, req, req.json())
+
+
+@routes.post(f"{_ACCOUNT}/3pid", auth=Auth.USER, limit=Limit.INVITE)
+async def bind_by_old_form(ctx: Context, req: Request) -> Json:
+    """Have an identity server bind an identifier to the caller. POST /account/3pid, deprecated."""
+    return await _bind(ctx, req, fields.obj(req.json(), "three_pid_creds"))
+
+
+async def _bind(ctx: Context, req: Request, body: Json) -> Json:
+    server = IdentityServer(ctx.outbound.http, third_party.id_server_of(body), fields.text(body, "id_access_token"))
+    sid, client_secret = fields.text(body, "sid"), fields.text(body, "client_secret")
+    await action.bind(ctx, req.user_id, server, sid=sid, client_secret=client_secret)
+    return {}
+
+
+@routes.post(
+    f"{_ACCOUNT}/3pid/delete", f"{_ACCOUNT}/3pid/unbind", f"{_UNSTABLE}/3pid/unbind", auth=Auth.USER, limit=Limit.INVITE
+)
+async def unbind(ctx: Context, req: Request) -> Json:
+    """Have an identifier of the caller unbound. POST /account/3pid/delete, /account/3pid/unbind: as the account has none, these are the same."""
     body = req.json()
-    fields.text(body, "medium")
-    fields.text(body, "address")
-    return {"id_server_unbind_result": "no-support"}
+    threepid = third_party.read_threepid(body)
+    id_server = third_party.id_server_of(body) if body.get("id_server") is not None else None
+    done = await action.unbind(ctx, req.user_id, threepid, id_server)
+    return {"id_server_unbind_result": "success" if done else "no-support"}
 
 
 @routes.post(

@@ -28,6 +28,8 @@ async def exchange_third_party_invite(ctx: Context, req: Request) -> Json:
     return {}
 
 
+# Identity servers POST, as the description of the flow says; the reference says PUT.
+@routes.post("/_matrix/federation/v1/3pid/onbind", auth=Auth.NONE, limit=Limit.INVITE)
 @routes.put("/_matrix/federation/v1/3pid/onbind", auth=Auth.NONE, limit=Limit.INVITE)
 async def on_bind(ctx: Context, req: Request) -> Json:
     """Hear from an identity server that a user is who was invited by mail. <https://spec.matrix.org/v1.19/server-server-api/#put_matrixfederationv13pidonbind>."""

@@ -17,6 +17,8 @@ from conduit.protocol.room_versions import RoomVersion
 # Every key is tried on every signature; a hostile pair of events could have a thousand of each.
 _MAX_THIRD_PARTY_KEYS = 16
 _MAX_THIRD_PARTY_SIGNATURES = 16
+# The keys of third-party invites may be written in either alphabet of Base64.
+_FROM_URLSAFE = str.maketrans("-_", "+/")
 
 
 def check(event: Event, version: RoomVersion, room: StateView) -> None:
@@ -135,20 +137,29 @@ def _check_third_party_invite(event: Event, target: str, room: StateView) -> Non
     if offer.sender != event.sender:
         raise Forbidden("The third-party invite was made by somebody else")
     # 5.4.1.7. If any signature in signed matches any of its public keys, allow.  5.4.1.8. Otherwise, reject.
-    keys = list(islice(_public_keys(offer.content), _MAX_THIRD_PARTY_KEYS))
-    for server, key_id in islice(_signatures(signed), _MAX_THIRD_PARTY_SIGNATURES):
-        if any(signing.verify(signed, server, key_id, key) for key in keys):
-            return
-    raise Forbidden("The third-party invite is signed with none of its keys")
+    if next(keys_of_offer(offer.content, signed), None) is None:
+        raise Forbidden("The third-party invite is signed with none of its keys")
 
 
-def _public_keys(offer: dict[str, Any]) -> Iterator[str]:
+def keys_of_offer(offer: dict[str, Any], signed: dict[str, Any]) -> Iterator[tuple[str, str | None]]:
+    """Return the keys, of those that the content of an `m.room.third_party_invite` names, with which `signed` is signed.
+
+    Each comes as it is written there, with the URL that tells whether it still counts, if there is one.
+    """
+    signatures = list(islice(_signatures(signed), _MAX_THIRD_PARTY_SIGNATURES))
+    for entry in islice(_public_keys(offer), _MAX_THIRD_PARTY_KEYS):
+        key, url = entry["public_key"], entry.get("key_validity_url")
+        standard = key.translate(_FROM_URLSAFE)
+        if any(signing.verify(signed, server, key_id, standard) for server, key_id in signatures):
+            yield key, url if isinstance(url, str) else None
+
+
+def _public_keys(offer: dict[str, Any]) -> Iterator[dict[str, Any]]:
     # 5.4.1.7.1. A single public key in public_key.  5.4.1.7.2. A list of them in public_keys.
     listed = offer.get("public_keys")
-    entries = listed if isinstance(listed, list) else []
-    for key in (offer.get("public_key"), *(entry.get("public_key") for entry in entries if isinstance(entry, dict))):
-        if isinstance(key, str):
-            yield key
+    for entry in (offer, *(listed if isinstance(listed, list) else [])):
+        if isinstance(entry, dict) and isinstance(entry.get("public_key"), str):
+            yield entry
 
 
 def _signatures(signed: dict[str, Any]) -> Iterator[tuple[str, str]]:

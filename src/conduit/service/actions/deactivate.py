@@ -14,6 +14,7 @@ from conduit.database.database import Batch
 from conduit.protocol.errors import MatrixError
 from conduit.protocol.ids import RoomId, UserId
 from conduit.service import account_data
+from conduit.service.actions.bind_threepid import unbind_all
 from conduit.service.actions.leave import leave
 from conduit.service.actions.log_in import end_sessions
 from conduit.service.context import Context
@@ -26,8 +27,10 @@ AT_ONCE = 30
 """Rooms that are left before the request is answered; the others follow in the background."""
 
 
-async def deactivate(ctx: Context, user_id: UserId, *, erase: bool = False) -> None:
-    """Bar the account for ever, end its sessions and leave its rooms.
+async def deactivate(ctx: Context, user_id: UserId, *, erase: bool = False, id_server: str | None = None) -> bool:
+    """Bar the account for ever, end its sessions, unbind its third-party identifiers and leave its rooms.
+
+    Returns whether all identifiers have been unbound: where they were bound, or at `id_server`.
 
     The profile, keys, backups and pushers are deleted; with `erase` account data too, and who joins a room later is served the user's messages
     redacted.
@@ -48,10 +51,12 @@ async def deactivate(ctx: Context, user_id: UserId, *, erase: bool = False) -> N
             trees.notification.delete_prefix(batch, (user_id,))
         rooms = _rooms(batch, user_id)
     ctx.presence.forget(user_id)
+    unbound = await unbind_all(ctx, user_id, id_server)
     if len(rooms) <= AT_ONCE:
         await leave_rooms(ctx, user_id)
     else:
         ctx.tasks.spawn(leave_rooms(ctx, user_id), name=f"rooms of {user_id}")
+    return unbound
 
 
 async def leave_rooms(ctx: Context, user_id: UserId) -> None:
@@ -66,9 +71,14 @@ async def leave_rooms(ctx: Context, user_id: UserId) -> None:
 
 
 def resume(ctx: Context) -> None:
-    """Go on, after a start, with the users who have not left all rooms."""
+    """Go on, after a start, with the users who have not left all rooms, and may have identifiers that are still bound."""
     for user_id in accounts.with_flag(ctx.db, "leaving"):
-        ctx.tasks.spawn(leave_rooms(ctx, user_id), name=f"rooms of {user_id}")
+        ctx.tasks.spawn(_finish(ctx, user_id), name=f"rooms of {user_id}")
+
+
+async def _finish(ctx: Context, user_id: UserId) -> None:
+    await unbind_all(ctx, user_id)
+    await leave_rooms(ctx, user_id)
 
 
 def _rooms(source: CacheSource, user_id: UserId) -> list[RoomId]:

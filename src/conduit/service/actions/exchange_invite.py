@@ -9,10 +9,10 @@ from typing import Any
 
 from conduit.protocol.errors import BadJson, Forbidden, InvalidParam
 from conduit.protocol.ids import RoomId, ServerName, parse_user_id, server_name_of
+from conduit.service.actions import offers
 from conduit.service.actions.resident import require_resident
 from conduit.service.context import Context
 from conduit.service.events import remote_invite
-from conduit.service.rooms import state
 
 Json = dict[str, Any]
 
@@ -38,18 +38,7 @@ async def exchange_invite(ctx: Context, origin: ServerName, room_id: RoomId, par
         raise Forbidden("The invited user is not one of your server")
     if server_name_of(sender) != ctx.server_name:
         raise Forbidden("Nobody of this server has made that invite")
-    wanted = {
-        "membership": "invite",
-        "third_party_invite": {"display_name": name_in_offer(ctx, room_id, signed), "signed": signed},
-    }
+    if signed.get("mxid") != target:
+        raise Forbidden("The third-party invite was signed for another user")
+    wanted = {"membership": "invite", "third_party_invite": await offers.take_up(ctx, room_id, signed)}
     await remote_invite.send(ctx, room_id, sender, target, wanted)
-
-
-def name_in_offer(ctx: Context, room_id: RoomId, signed: Json) -> str:
-    """Return what the room calls the invited person; raises `Forbidden` if it has no such invite."""
-    token = signed.get("token")
-    offer = state.current(ctx.db, room_id, "m.room.third_party_invite", token) if isinstance(token, str) else None
-    if offer is None:
-        raise Forbidden("The room has no such third-party invite")
-    name = offer.content.get("display_name")
-    return name if isinstance(name, str) else ""

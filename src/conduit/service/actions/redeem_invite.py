@@ -12,7 +12,7 @@ from typing import Any
 from conduit.protocol.errors import BadJson, Forbidden
 from conduit.protocol.ids import RoomId, UserId, server_name_of
 from conduit.service import events
-from conduit.service.actions.exchange_invite import name_in_offer
+from conduit.service.actions import membership, offers
 from conduit.service.context import Context
 from conduit.service.events import handshake
 from conduit.service.outbound.errors import RemoteError
@@ -25,6 +25,8 @@ EXCHANGE_SECONDS = 60.0
 async def redeem(ctx: Context, user_id: UserId, room_id: RoomId, sender: UserId, signed: Json) -> None:
     """Have `user_id` invited to the room in the name of `sender`, who has invited somebody by mail address; `signed` proves who that is.
 
+    It is passed on as it is, since the identity server decides what its signature covers.
+
     Raises `BadJson` for what is no proof, `Forbidden` for one of somebody else or that the room does not accept, and what the other server says.
     """
     token, signatures = signed.get("token"), signed.get("signatures")
@@ -32,15 +34,16 @@ async def redeem(ctx: Context, user_id: UserId, room_id: RoomId, sender: UserId,
         raise BadJson("The proof of a third-party invite has a token and signatures")
     if signed.get("mxid") != user_id:
         raise Forbidden("The third-party invite was signed for another user")
-    proof = {"mxid": user_id, "token": token, "signatures": signatures}
     server = server_name_of(sender)
     if server == ctx.server_name:
-        invite = {"display_name": name_in_offer(ctx, room_id, proof), "signed": proof}
-        content = {"membership": "invite", "third_party_invite": invite}
-        await events.send(ctx, room_id, sender, "m.room.member", content, state_key=user_id)
+        if not membership.is_here(ctx, room_id):
+            raise Forbidden("Nobody of this server is in the room any more")
+        content = {"membership": "invite", "third_party_invite": await offers.take_up(ctx, room_id, signed)}
+        # Who made the invite may have left since: it holds all the same.
+        await events.send(ctx, room_id, sender, "m.room.member", content, state_key=user_id, check_membership=False)
         return
     # What the invited are called in the room only the room knows; the other server puts that in.
-    invite = {"display_name": "", "signed": proof}
+    invite = {"display_name": "", "signed": signed}
     partial = {
         "type": "m.room.member",
         "room_id": room_id,

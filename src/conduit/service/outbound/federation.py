@@ -222,12 +222,14 @@ class FederationClient:
         if content is not None:
             headers["Content-Type"] = "application/json"
         if signed:
-            key = self._signing_key()
-            signature = key.sign(signed_bytes(method, target, self._server_name, server, content))
-            headers["Authorization"] = (
-                f'X-Matrix origin="{self._server_name}",destination="{server}",key="{key.key_id}",sig="{signature}"'
-            )
+            headers["Authorization"] = self.authorization(method, server, target, content)
         return headers
+
+    def authorization(self, method: str, server: str, target: str, content: bytes | None) -> str:
+        """Return the header that proves a request to be of this server; `content` is canonical JSON. For who is asked by other means."""
+        key = self._signing_key()
+        signature = key.sign(signed_bytes(method, target, self._server_name, server, content))
+        return f'X-Matrix origin="{self._server_name}",destination="{server}",key="{key.key_id}",sig="{signature}"'
 
     def _refusal(self, server: str, status: int, body: bytes) -> Refused | Unreachable:
         try:

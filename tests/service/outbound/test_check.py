@@ -99,10 +99,30 @@ async def test_delegation_and_records_are_told(tmp_path: Path) -> None:
     assert "_matrix-fed._tcp.matrix.test" in said
 
 
+async def test_delegation_that_says_nothing_is_a_problem(tmp_path: Path) -> None:
+    """Though others go on without it; one that is not there is none."""
+    authority, name = Authority.in_folder(tmp_path), [""]
+    async with site(matrix(name), authority=authority, names=("a.test",), host="localhost") as there:
+        name[0] = "a.test"
+
+        async def points(name: str) -> tuple[list[Srv], float]:
+            return [Srv(0, 0, "localhost", there.port)], 60.0
+
+        async def broken(host: str) -> Delegation:
+            return Delegation(None, "the file is no JSON", is_broken=True)
+
+        good, said = await run(configured(authority), "a.test", srv=points)
+        assert good, said
+        good, said = await run(configured(authority), "a.test", well_known=broken, srv=points)
+    assert not good
+    assert "PROBLEM https://a.test/.well-known/matrix/server delegates to nobody: the file is no JSON" in said
+
+
 @pytest.mark.parametrize(
     ("changes", "problem"),
     [
-        ({"server_name": "other.test"}, "its keys are not good: the object is not of this server"),
+        ({"server_name": "other.test"}, "its keys are not good: they are those of other.test, not of localhost:"),
+        ({"server_name": ["x"]}, "its keys are not good: they are those of nobody, not of localhost:"),
         ({"valid_until_ts": START_MS + 60_000}, "valid for less than an hour"),
         ({"verify_keys": {}}, "its keys are not good: none of its current keys has signed it"),
     ],

@@ -181,7 +181,7 @@ async def test_port_where_nobody_listens_says_so() -> None:
     async with site(text()) as there:
         pass
     async with client() as http:
-        with pytest.raises(HttpFailed, match="no connection") as caught:
+        with pytest.raises(HttpFailed, match="no connection: connection refused") as caught:
             await http.request("GET", there.url, **BOUNDS)
         assert not caught.value.connected
 

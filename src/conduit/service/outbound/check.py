@@ -109,7 +109,8 @@ async def _discover(report: _Report, resolver: Resolver, name: str) -> Destinati
         if delegation.server is not None:
             report.ok(f"https://{host}/.well-known/matrix/server delegates to {delegation.server}")
         else:
-            report.note(f"https://{host}/.well-known/matrix/server delegates to nobody: {delegation.reason}")
+            say = report.problem if delegation.is_broken else report.note
+            say(f"https://{host}/.well-known/matrix/server delegates to nobody: {delegation.reason}")
     try:
         destination = await resolver.resolve(name)
     except Unreachable as error:

@@ -8,6 +8,7 @@ bytes can stand for gigabytes.
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import ssl
 from collections.abc import AsyncIterator, Mapping
@@ -337,7 +338,9 @@ def _translated(error: Exception) -> HttpFailed:
         return HttpFailed("the proxy cannot be reached, or refuses", connected=False)
     if isinstance(error, aiohttp.ClientConnectorError):
         cause = error.os_error
-        return HttpFailed(f"no connection: {cause.strerror or cause}", connected=False)
+        # The library's own words for a refused connection name the address once more, and hide why.
+        why = os.strerror(cause.errno) if cause.errno is not None and cause.errno > 0 else cause.strerror or str(cause)
+        return HttpFailed(f"no connection: {why[:1].lower()}{why[1:]}", connected=False)
     if isinstance(error, aiohttp.ServerTimeoutError):
         return HttpFailed("no connection in time", connected=False)
     if isinstance(error, aiohttp.ServerDisconnectedError | ConnectionError):

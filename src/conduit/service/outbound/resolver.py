@@ -65,6 +65,8 @@ class Delegation:
     lifetime: float = DEFAULT_LIFETIME
     answered: bool = True
     """Whether the web server has answered, so that the file is certainly not there or not good."""
+    is_broken: bool = False
+    """Whether the file is there, but says nothing that can be followed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,10 +237,10 @@ async def fetch_delegation(http: HttpClient, host: str, *, now_ms: int) -> Deleg
     try:
         document = orjson.loads(answer.body)
     except orjson.JSONDecodeError:
-        return Delegation(None, "no JSON")
+        return Delegation(None, "the file is no JSON", is_broken=True)
     server = document.get("m.server") if isinstance(document, dict) else None
     if not isinstance(server, str) or not is_server_name(server):
-        return Delegation(None, "no server name in m.server")
+        return Delegation(None, "the file has no server name in m.server", is_broken=True)
     return Delegation(server, lifetime=lifetime_of(answer.headers, now_ms))
 
 

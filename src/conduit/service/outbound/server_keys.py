@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from conduit.protocol.canonical_json import MAX_INTEGER
+from conduit.protocol.ids import is_server_name
 from conduit.protocol.signing import ALGORITHM, PUBLIC_KEY_BYTES, signature_of, verify
 from conduit.utils import base64
 
@@ -57,15 +58,16 @@ class ServerKeys:
     """Former objects with keys that the newest no longer lists, newest first: what a notary shows of them."""
 
     def documents(self, key_ids: Iterable[str]) -> list[Json]:
-        """Return the newest object, and of the older ones those with keys of these ids that it does not list."""
-        found, listed = [self.document], _listed(self.document)
+        """Return the newest object, and before it those older ones with keys of these ids that it does not list."""
+        found: list[Json] = []
+        listed = _listed(self.document)
         for key_id in key_ids:
             if key_id in listed:
                 continue
             document = next((document for document in self.older if key_id in _listed(document)), None)
             if document is not None and document not in found:
                 found.append(document)
-        return found
+        return [*found, self.document]
 
     def find(self, key_id: str, valid_at: int | None) -> bytes | None:
         """Return the key if it is known and valid at that time (`None`: whatever the time)."""
@@ -95,8 +97,12 @@ def read_document(document: Any, server: str, *, now_ms: int, ignored: Iterable[
 
     Keys of other algorithms and those in `ignored` are passed over.
     """
-    if not isinstance(document, dict) or document.get("server_name") != server:
-        raise BadKeys("the object is not of this server")
+    if not isinstance(document, dict):
+        raise BadKeys("they are no object")
+    named = document.get("server_name")
+    if named != server:
+        whose = f"those of {named}" if isinstance(named, str) and is_server_name(named) else "those of nobody"
+        raise BadKeys(f"they are {whose}, not of {server}")
     valid_until = document.get("valid_until_ts")
     if type(valid_until) is not int or not 0 <= valid_until <= MAX_INTEGER:
         raise BadKeys("valid_until_ts is no time")

@@ -56,6 +56,8 @@ OLD_FORMS: dict[str, set[str]] = {
 
 UNSPECIFIED_OPERATIONS = (
     re.compile(r"POST /_matrix/client/v3/rooms/[^/]+/send/[^/]+"),
+    re.compile(r"POST /_matrix/client/v3/rooms/[^/]+/redact/[^/]+"),
+    re.compile(r"GET /_matrix/key/v2/query/[^/]+/[^/]+"),
     re.compile(r"GET /_matrix/client/v3/pushrules/global/[^/]+/"),
     re.compile(r"PUT /_matrix/federation/v1/send_(?:join|leave)/[^/]+/[^/]+"),
 )

@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from conduit.protocol.errors import Unauthorized
+from conduit.protocol.errors import InvalidParam, Unauthorized
 from conduit.protocol.ids import ServerName, is_server_name
 from conduit.service.outbound.federation import signed_bytes
 
@@ -46,7 +46,10 @@ class Claim:
 
 
 def read_claims(headers: Sequence[str], server_name: str) -> list[Claim]:
-    """Return what the request's headers claim, all of one origin. Raises `Unauthorized` if it is not for this server, or not well-formed."""
+    """Return what the request's headers claim, all of one origin.
+
+    Raises `Unauthorized` if it is not for this server, or not well-formed; `InvalidParam` for an origin that cannot be a server's name.
+    """
     claims = [_read(header) for header in headers[:MAX_HEADERS] if _SCHEME.match(header)]
     if not claims:
         raise Unauthorized("The request is not signed: it has no X-Matrix authorization")
@@ -77,8 +80,10 @@ def _read(header: str) -> Claim:
         values[name.lower()] = plain if quoted is None else _ESCAPED.sub(r"\1", quoted)
         at = parameter.end()
     origin = values.get("origin", "")
-    if not is_server_name(origin):
+    if not origin:
         raise Unauthorized("The X-Matrix authorization names no origin")
+    if not is_server_name(origin):
+        raise InvalidParam("The origin in the X-Matrix authorization is no server name")
     key_id, signature = values.get("key"), values.get("sig") or values.get("signature")
     if not key_id or not signature:
         raise Unauthorized("The X-Matrix authorization has no key or no signature")

@@ -9,6 +9,7 @@ import pytest
 from conduit.protocol.ids import RoomId, UserId
 from conduit.service.rooms import timeline
 from conduit.service.users import accounts
+from tests.support.client import segment
 from tests.support.homeserver import Homeserver
 from tests.support.people import people, person
 
@@ -41,6 +42,19 @@ async def test_send_without_a_transaction_sends_every_time(hs: Homeserver) -> No
     await alice.post(path, {"body": "x" * 70_000}, "M_TOO_LARGE")
     await bob.post(path, body, "M_FORBIDDEN")
     assert count_of(hs, room_id) == before
+
+
+async def test_redaction_without_a_transaction_redacts(hs: Homeserver) -> None:
+    """In the older form too."""
+    alice, bob = await people(hs, "alice", "bob")
+    room_id = await alice.create_room()
+    event_id = await alice.send(room_id, "secret")
+    path = f"/rooms/{room_id}/redact/{segment(event_id)}"
+    await bob.post(path, {}, "M_FORBIDDEN")
+    redaction = (await alice.post(path, {"reason": "spam"}))["event_id"]
+    event = await alice.get(f"/rooms/{room_id}/event/{segment(event_id)}")
+    assert event["content"] == {}
+    assert event["unsigned"]["redacted_because"]["event_id"] == redaction
 
 
 async def test_send_at_once_with_one_transaction_sends_once(hs: Homeserver) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from conduit.protocol import signing
 from conduit.protocol.signing import SigningKey
+from conduit.service.outbound.keyring import RENEWALS
 from conduit.service.outbound.server_keys import read_document
 from tests.support.federation import Network, network
 
@@ -57,6 +58,27 @@ async def test_notary_signs_what_it_fetched(net: Network) -> None:
     assert net.board.deliveries.count("a.test") == 1
 
 
+async def test_key_may_be_named_in_the_path(net: Network) -> None:
+    """As the specification had it before, and older servers ask."""
+    peer = net.peer("a.test")
+    (document,) = (await net[HERE].client().get(f"{QUERY}/a.test/{peer.key.key_id}"))["server_keys"]
+    assert document["verify_keys"] == peer.key_document()["verify_keys"]
+
+
+async def test_keys_that_have_run_out_are_asked_for_anew_but_not_without_end(net: Network) -> None:
+    """Who wants them to hold longer lets the server be asked, some times at once; what it had stands if it has no better, or refuses."""
+    peer = net.peer("a.test")
+    peer.valid_until_ts = net.clock.now_ms() - 24 * HOUR
+    wish = {peer.key.key_id: {"minimum_valid_until_ts": peer.valid_until_ts + 1000}}
+    for number in range(20):
+        if number == 2:
+            peer.on("GET", "/_matrix/key/v2/server", (400, {}))
+        (document,) = await ask(net, {"a.test": wish})
+        assert document["valid_until_ts"] == peer.valid_until_ts
+        assert number > 2 or net.board.deliveries.count("a.test") == number + 1
+    assert net.board.deliveries.count("a.test") <= RENEWALS + 1
+
+
 async def test_many_are_asked_about_at_once(net: Network) -> None:
     """Servers that cannot be reached are left out, names that are none too; this server is among those known."""
     net.peer("a.test"), net.peer("b.test")
@@ -77,7 +99,7 @@ async def test_last_answer_stands_in_for_a_server_that_is_gone(net: Network) -> 
 
 
 async def test_key_that_the_server_no_longer_lists_is_still_vouched_for(net: Network) -> None:
-    """Who asks for it by its id gets the former object beside the newest."""
+    """Who asks for it by its id gets the former object, and the newest after it."""
     peer = net.peer("a.test")
     old = peer.key
     await ask(net, {"a.test": {old.key_id: {}}})
@@ -85,7 +107,7 @@ async def test_key_that_the_server_no_longer_lists_is_still_vouched_for(net: Net
     net.clock.jump(60)
     later = {"minimum_valid_until_ts": net.clock.now_ms() + 30 * 24 * HOUR}
     documents = await ask(net, {"a.test": {old.key_id: later}})
-    assert [set(document["verify_keys"]) for document in documents] == [{"ed25519:new"}, {old.key_id}]
+    assert [set(document["verify_keys"]) for document in documents] == [{old.key_id}, {"ed25519:new"}]
     assert all(is_signed_by(net, document) for document in documents)
 
 

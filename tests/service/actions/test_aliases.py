@@ -97,7 +97,7 @@ async def test_removed_alias_leaves_the_rooms_other_aliases(hs: Homeserver) -> N
 async def test_alias_of_another_server_is_asked_for_there() -> None:
     """The answer holds for a minute; servers that are none are left out, and the alias's own is among them."""
     async with network("one.test") as net:
-        client, peer = net["one.test"].client(), net.peer("peer.test")
+        client, peer = await net["one.test"].register("alice"), net.peer("peer.test")
         path = "/directory/room/%23hall%3Apeer.test"
         answer = {"room_id": "!r:peer.test", "servers": ["other.test", 5, "not a name", "other.test"]}
         peer.on("GET", "/_matrix/federation/v1/query/directory", answer)
@@ -105,6 +105,8 @@ async def test_alias_of_another_server_is_asked_for_there() -> None:
             expected = {"room_id": "!r:peer.test", "servers": ["other.test", "peer.test"]}
             assert await client.get(path) == expected
         assert len(peer.received) == 1
+        await client.post("/join/%23hall%3Apeer.test", {}, 502)  # whoever joins does not go where it led before
+        assert [incoming.path for incoming in peer.received].count("/_matrix/federation/v1/query/directory") == 2
         net.clock.jump(KEPT_MS / 1000)
         answers: list[tuple[Any, Any]] = [
             ({}, "M_NOT_FOUND"),

@@ -26,6 +26,22 @@ def test_refusal_is_passed_on_where_it_concerns_the_client(status: int, body: ob
     assert (error.status, error.body()["errcode"], error.error) == told
 
 
+@pytest.mark.parametrize(
+    ("status", "body", "told"),
+    [
+        (404, {"errcode": "M_UNRECOGNIZED", "error": ""}, True),
+        (400, {"errcode": "M_UNRECOGNIZED", "error": ""}, True),
+        (404, {}, True),
+        (405, {}, True),
+        (400, {}, False),
+        (404, {"errcode": "M_NOT_FOUND", "error": ""}, False),
+    ],
+)
+def test_unknown_endpoint_is_told_apart(status: int, body: dict[str, str], told: bool) -> None:
+    """By the error code; of a 404 or 405 without one it is likely."""
+    assert Refused("a.test", status, body).is_unrecognised is told
+
+
 def test_silence_is_a_bad_gateway() -> None:
     """The reason is for the log only: it may tell about networks."""
     error = as_client_error(Unreachable("a.test", "no connection to 10.0.0.1"))

@@ -173,9 +173,9 @@ def test_former_objects_are_kept_for_the_keys_that_only_they_list() -> None:
     assert keys.documents([]) == [keys.document]
     assert keys.documents(["ed25519:k9", "ed25519:none"]) == [keys.document]
     assert [set(found["verify_keys"]) for found in keys.documents(["ed25519:k7", "ed25519:k6"])] == [
-        {"ed25519:k9"},
         {"ed25519:k7"},
         {"ed25519:k6"},
+        {"ed25519:k9"},
     ]
     # An object that lists them all makes the older ones superfluous.
     old = {key_id: {"key": FIRST.public_key, "expired_ts": 1} for key_id in keys.keys}

@@ -69,6 +69,6 @@ async def _find(ctx: Context, req: Request) -> tuple[RoomId, list[ServerName]]:
     if identifier.startswith("!"):
         return parse_room_id(identifier), _via(req)
     if identifier.startswith("#"):
-        place = await look_up(ctx, parse_room_alias(identifier))
+        place = await look_up(ctx, parse_room_alias(identifier), afresh=True)
         return place.room_id, [*_via(req), *place.servers]
     raise InvalidParam("Neither a room ID nor a room alias")

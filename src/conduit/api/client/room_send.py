@@ -59,6 +59,17 @@ async def post_send(ctx: Context, req: Request) -> Json:
 @routes.put("/_matrix/client/v3/rooms/{roomId}/redact/{eventId}/{txnId}", auth=Auth.USER, limit=Limit.MESSAGE)
 async def put_redact(ctx: Context, req: Request) -> Json:
     """Redact an event. <https://spec.matrix.org/v1.19/client-server-api/#put_matrixclientv3roomsroomidredacteventidtxnid>."""
+    room_id = parse_room_id(req.params["roomId"])
+    return await _redact(ctx, req, _transaction(req, "redact", room_id, req.params["eventId"]))
+
+
+@routes.post("/_matrix/client/v3/rooms/{roomId}/redact/{eventId}", auth=Auth.USER, limit=Limit.MESSAGE)
+async def post_redact(ctx: Context, req: Request) -> Json:
+    """Redact an event without a transaction id, as `post_send` sends one."""
+    return await _redact(ctx, req, None)
+
+
+async def _redact(ctx: Context, req: Request, transaction: Transaction | None) -> Json:
     room_id, target = parse_room_id(req.params["roomId"]), parse_event_id(req.params["eventId"])
     event_id = await redact(
         ctx,
@@ -66,7 +77,7 @@ async def put_redact(ctx: Context, req: Request) -> Json:
         room_id,
         target,
         reason=fields.text(req.json(optional=True), "reason", None),
-        transaction=_transaction(req, "redact", room_id, target),
+        transaction=transaction,
         own_only=is_suspended(req),
     )
     return {"event_id": event_id}

@@ -28,13 +28,21 @@ async def get_keys(ctx: Context, req: Request) -> Json:
     return ctx.outbound.keyring.published()
 
 
-@routes.get("/_matrix/key/v2/query/{serverName}", auth=Auth.NONE, limit=Limit.READ)
+@routes.get(
+    "/_matrix/key/v2/query/{serverName}",
+    "/_matrix/key/v2/query/{serverName}/{keyId}",
+    auth=Auth.NONE,
+    limit=Limit.READ,
+)
 async def query_one(ctx: Context, req: Request) -> Json:
-    """Vouch for another server's keys. <https://spec.matrix.org/v1.19/server-server-api/#get_matrixkeyv2queryservername>."""
+    """Vouch for another server's keys. <https://spec.matrix.org/v1.19/server-server-api/#get_matrixkeyv2queryservername>.
+
+    Until v1.6 the path could name a key, and older servers still do so.
+    """
     _check_enabled(ctx)
     server = parse_server_name(req.params["serverName"])
     valid_until = req.query.number("minimum_valid_until_ts", ctx.clock.now_ms())
-    return {"server_keys": await ctx.outbound.keyring.vouch({server: {"": valid_until}})}
+    return {"server_keys": await ctx.outbound.keyring.vouch({server: {req.params.get("keyId", ""): valid_until}})}
 
 
 @routes.post("/_matrix/key/v2/query", auth=Auth.NONE, limit=Limit.READ)

@@ -6,7 +6,7 @@ from typing import Any
 
 from conduit.api.request import Json, Request
 from conduit.api.web import Auth, Routes
-from conduit.protocol.errors import BadJson, TooLarge
+from conduit.protocol.errors import BadJson
 from conduit.service.actions import receive_transaction
 from conduit.service.context import Context
 
@@ -30,5 +30,5 @@ def _list(body: Json, name: str, most: int) -> list[Any]:
     if not isinstance(value, list):
         raise BadJson(f"'{name}' must be an array")
     if len(value) > most:
-        raise TooLarge(f"A transaction holds at most {most} {name.upper()}")
+        raise BadJson(f"A transaction holds at most {most} {name.upper()}")
     return value

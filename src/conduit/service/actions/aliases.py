@@ -40,8 +40,11 @@ class Place(NamedTuple):
     servers: list[ServerName]
 
 
-async def look_up(ctx: Context, alias: RoomAlias) -> Place:
-    """Return where `alias` leads; the server of another server's alias is asked. Raises `NotFound`, or `ConnectionFailed`."""
+async def look_up(ctx: Context, alias: RoomAlias, *, afresh: bool = False) -> Place:
+    """Return where `alias` leads; the server of another server's alias is asked. Raises `NotFound`, or `ConnectionFailed`.
+
+    Its answer is good for a while, but not `afresh`, for who is about to enter the room: the alias may have moved on.
+    """
     if aliases.is_local(alias, ctx.server_name):
         room_id = resolve(ctx, alias)
         return Place(room_id, servers_of(ctx, room_id))
@@ -49,7 +52,7 @@ async def look_up(ctx: Context, alias: RoomAlias) -> Place:
         raise NotFound(f"Room alias {alias} not found")
     key = ("alias", alias)
     recent, now_ms = ctx.outbound.recent, ctx.clock.now_ms()
-    known: Place | None = recent.get(key, now_ms)
+    known: Place | None = None if afresh else recent.get(key, now_ms)
     if known is None:
         known = await ctx.outbound.flights.join(ctx.tasks, key, lambda: _ask(ctx, alias))
         recent.put(key, known, until_ms=now_ms + KEPT_MS, weight=1000)

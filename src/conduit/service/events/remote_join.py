@@ -159,7 +159,7 @@ async def send(ctx: Context, server: ServerName, event: Event) -> Parts:
                 now=True,
             )
         except Refused as refused:
-            if version == "v2" and refused.errcode == "M_UNRECOGNIZED":
+            if version == "v2" and refused.is_unrecognised:
                 continue
             raise
         await ctx.outbound.keyring.prefetch(answer.body, seconds=KEYS_SECONDS)

@@ -92,7 +92,7 @@ async def send_leave(ctx: Context, server: ServerName, event: Event) -> None:
                 "PUT", server, target, event.federation(), seconds=LEAVE_SECONDS, max_bytes=_MAX_ANSWER, now=True
             )
         except Refused as refused:
-            if version == "v2" and refused.errcode == "M_UNRECOGNIZED":
+            if version == "v2" and refused.is_unrecognised:
                 continue
             raise
         return

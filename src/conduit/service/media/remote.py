@@ -88,7 +88,7 @@ async def _open(ctx: Context, stack: AsyncExitStack, server: ServerName, media_i
             federation.stream(server, path, query, seconds=seconds, max_bytes=_ANY_SIZE)
         )
     except Refused as error:
-        if not _is_unrecognised(error):
+        if not error.is_unrecognised:
             raise
         return await _open_old(ctx, stack, server, media_id, wait_ms)
     return await _opened(ctx, stack, got)
@@ -115,7 +115,7 @@ async def _open_old(ctx: Context, stack: AsyncExitStack, server: ServerName, med
             )
         except Refused as error:
             refused = error
-            if not _is_unrecognised(error):
+            if not error.is_unrecognised:
                 raise
             continue
         headers = _lower(got.headers)
@@ -134,11 +134,6 @@ async def _open_url(ctx: Context, stack: AsyncExitStack, url: str) -> _Source:
     if got.status != 200:
         raise HttpFailed(f"it answered {got.status}")
     return _Source(_lower(got.headers), got.pieces)
-
-
-def _is_unrecognised(error: Refused) -> bool:
-    """Tell whether the server does not know the endpoint. Older ones say so without an error code."""
-    return error.errcode == "M_UNRECOGNIZED" or (error.status in (404, 405) and not error.body)
 
 
 def _lower(headers: Mapping[str, str]) -> dict[str, str]:

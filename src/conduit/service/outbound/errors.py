@@ -33,6 +33,11 @@ class Refused(RemoteError):
         self.body = body
         super().__init__(server, f"{status} {self.errcode} {self.error}".rstrip())
 
+    @property
+    def is_unrecognised(self) -> bool:
+        """Whether the server does not know the endpoint. Older ones say so without an error code."""
+        return self.errcode == "M_UNRECOGNIZED" or (self.status in (404, 405) and "errcode" not in self.body)
+
 
 class _PassedOn(MatrixError):
     def __init__(self, refused: Refused) -> None:

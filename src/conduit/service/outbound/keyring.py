@@ -61,6 +61,8 @@ IN_MEMORY = 10_000
 FIRST_PAUSE = 30.0
 """Seconds until a server is asked again that did not have what was looked for; doubles."""
 LONGEST_PAUSE = 600.0
+RENEWALS = 8
+"""How often within `FIRST_PAUSE` a server that answers is asked anew for those to whom this one is a notary."""
 _INLINE = 6
 """Signatures (60 µs each) that are checked at once; more go to a thread."""
 _CHUNK = 128
@@ -117,6 +119,7 @@ class Keyring:
         self._fetching: dict[str, asyncio.Future[None]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._pauses: OrderedDict[str, tuple[float, float]] = OrderedDict()
+        self._renewals: OrderedDict[str, tuple[float, int]] = OrderedDict()
         self._slots = asyncio.Semaphore(FETCHES)
         self._stranger_slots = asyncio.Semaphore(STRANGERS)
         self._strangers = 0
@@ -327,7 +330,7 @@ class Keyring:
             if server != self._server_name and not self._vouches(server, keys, now)
         }
         if stale:
-            await self._fetch_for_strangers(stale)
+            await self._fetch_for_strangers(stale, renew=True)
         documents: list[Json] = []
         for server in wanted:
             if server == self._server_name:
@@ -349,7 +352,7 @@ class Keyring:
 
     # --- fetching --------------------------------------------------------------------------------------------------
 
-    async def _fetch_for_strangers(self, wanted: Wanted) -> None:
+    async def _fetch_for_strangers(self, wanted: Wanted, *, renew: bool = False) -> None:
         """Fetch keys because somebody unknown says that they are needed; raises `LimitExceeded` if too many wait already.
 
         Such fetches have few places of their own, so that they cannot hold up those that this server itself needs.
@@ -359,15 +362,17 @@ class Keyring:
         self._strangers += 1
         try:
             async with self._stranger_slots:
-                await self._fetch(wanted)
+                await self._fetch(wanted, renew=renew)
         finally:
             self._strangers -= 1
 
-    async def _fetch(self, wanted: Wanted) -> None:
+    async def _fetch(self, wanted: Wanted, *, renew: bool = False) -> None:
         """Fetch the keys of servers, each key such that it is valid at the given time. Failures are only logged."""
         waiting = [self._fetching[server] for server in wanted if server in self._fetching]
         asked = {
-            server: keys for server, keys in wanted.items() if server not in self._fetching and self._may_ask(server)
+            server: keys
+            for server, keys in wanted.items()
+            if server not in self._fetching and (self._may_ask(server) or (renew and self._may_renew(server)))
         }
         if asked:
             loop = asyncio.get_running_loop()
@@ -399,6 +404,19 @@ class Keyring:
     def _may_ask(self, server: str) -> bool:
         pause = self._pauses.get(server)
         return pause is None or self._clock.monotonic() >= pause[0]
+
+    def _may_renew(self, server: str) -> bool:
+        """Tell whether a server may be asked so soon because somebody wants newer keys of it than there are: while it does not fail, some times."""
+        now = self._clock.monotonic()
+        if self._pauses[server][1] > FIRST_PAUSE:
+            return False
+        since, count = self._renewals.pop(server, (now, 0))
+        if now >= since + FIRST_PAUSE:
+            since, count = now, 0
+        self._renewals[server] = (since, count + 1)
+        if len(self._renewals) > IN_MEMORY:
+            self._renewals.popitem(last=False)
+        return count < RENEWALS
 
     def _pause(self, server: str) -> None:
         _, length = self._pauses.pop(server, (0.0, FIRST_PAUSE / 2))

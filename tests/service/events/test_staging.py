@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 
 from conduit.database import trees
 from conduit.protocol.errors import LimitExceeded
+from conduit.protocol.pdu import Event
 from conduit.service.events import staging
-from tests.support.federation import Network, network
+from conduit.service.rooms import timeline
+from tests.support.federation import Incoming, Network, network
 from tests.support.guest import Guest, room_of, worked_off
+from tests.support.scripted_room import ScriptedRoom
 
 
 @pytest.fixture
@@ -69,3 +73,59 @@ async def test_latest_transactions_are_remembered(net: Network) -> None:
             staging.remember(batch, origin, str(number), {f"${number}": {}})  # type: ignore[arg-type]
     answers = [staging.answered(ctx.db, origin, str(number)) for number in range(5)]  # type: ignore[arg-type]
     assert answers == [None, None, {"$2": {}}, {"$3": {}}, {"$4": {}}]
+
+
+def joined_with_news(room: ScriptedRoom, *, works: bool) -> list[Any]:
+    """Let the room's server tell of an event right after the join before it answers the join; return where the answers to that will be."""
+    room.serve()
+    answers: list[Any] = []
+
+    async def send_join(incoming: Incoming) -> Any:
+        answer = room.answer()
+        room.add(Event.from_pdu(incoming.json(), room.version))
+        news = [room.say(room.creator, "welcome"), room.say(room.creator, "here")]
+        answers.append(await room.peer.send("two.test", [event.pdu for event in news]))
+        return answer if works else (403, {"errcode": "M_FORBIDDEN", "error": "no"})
+
+    room.peer.on("PUT", r".*/v2/send_join/.*", send_join)
+    return answers
+
+
+@pytest.mark.parametrize("version", ["10", "12"])
+async def test_events_that_overtake_the_answer_to_a_join_wait_for_it(version: str) -> None:
+    """They are shown once the room is; nothing need be asked for."""
+    async with network("two.test") as net:
+        bob = await net["two.test"].register("bob")
+        room = ScriptedRoom(net.peer("far.test"), version)
+        answers = joined_with_news(room, works=True)
+        await bob.post(f"/join/{room.room_id}?via=far.test", {})
+        await worked_off(net["two.test"])
+        assert answers == [{"pdus": {event.event_id: {} for event in room.events[-2:]}}]
+        ctx = net["two.test"].ctx
+        assert all(timeline.position(ctx.db, event.event_id) for event in room.events[-2:])
+        assert not [incoming for incoming in room.peer.received if "/get_missing_events/" in incoming.path]
+
+
+async def test_events_for_a_join_that_comes_to_nothing_are_dropped() -> None:
+    """They take no place, and the room stays unknown."""
+    async with network("two.test") as net:
+        bob = await net["two.test"].register("bob")
+        room = ScriptedRoom(net.peer("far.test"))
+        joined_with_news(room, works=False)
+        await bob.post(f"/join/{room.room_id}?via=far.test", {}, expect=403)
+        await worked_off(net["two.test"])
+        assert await room.peer.send("two.test", [room.events[-1].pdu]) == {
+            "pdus": {room.events[-1].event_id: {"error": "This server is not in the room"}}
+        }
+
+
+async def test_few_events_of_one_server_wait_for_joins(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that knows of a join cannot fill the disk with what nobody can check yet."""
+    monkeypatch.setattr(staging, "MAX_EARLY", 1)
+    async with network("two.test") as net:
+        bob = await net["two.test"].register("bob")
+        room = ScriptedRoom(net.peer("far.test"))
+        answers = joined_with_news(room, works=True)
+        await bob.post(f"/join/{room.room_id}?via=far.test", {})
+        await worked_off(net["two.test"])
+        assert [len(told) for told in answers[0]["pdus"].values()] == [0, 1]

@@ -6,6 +6,7 @@ import asyncio
 
 from conduit.database import trees
 from conduit.protocol.ids import EventId, RoomId, ServerName
+from conduit.protocol.room_versions import ROOM_VERSIONS
 from conduit.service.rooms import members, partial
 from conduit.service.rooms.partial import Partial
 from tests.support.rooms import ALICE, World
@@ -63,9 +64,14 @@ def test_room_under_way_is_known_to_be() -> None:
     room_id = RoomId("!far:far.test")
     assert not partial.is_being_joined(world.db, room_id)
     with world.db.batch() as batch:
-        trees.membership_intent.put(batch, (room_id, ALICE), {"membership": "join"})
+        trees.membership_intent.put(batch, (room_id, ALICE), {"membership": "join", "version": "10"})
     assert partial.is_being_joined(world.db, room_id)
     assert partial.is_being_joined(world.db, room_id, ALICE)
+    assert partial.version_being_joined(world.db, room_id) is ROOM_VERSIONS["10"]
+    with world.db.batch() as batch:
+        trees.membership_intent.put(batch, (room_id, ALICE), {"membership": "join", "version": "10", "undo": True})
+    assert not partial.is_being_joined(world.db, room_id)
+    assert not partial.is_being_joined(world.db, room_id, ALICE)
 
 
 def test_only_missing_members_of_such_a_room_are_unknown() -> None:

@@ -137,6 +137,8 @@ class Inbox:
     async def _take_run(self, room: _Room) -> bool:
         """Work off the next run of events; tell whether there was one."""
         ctx = self._ctx
+        if staging.is_early(ctx, room.room_id):
+            return False  # the end of the join wakes the room
         rows = staging.waiting(ctx.db, room.short, room.read_to, RUN)
         if not rows:
             return False

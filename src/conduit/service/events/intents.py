@@ -38,12 +38,14 @@ def begin(batch: Batch, intent: Intent) -> None:
     }
     if intent.undo:
         row["undo"] = True
+        batch.wake(("staged", intent.room_id))
     trees.membership_intent.put(batch, (intent.room_id, intent.user_id), row)
 
 
 def end(batch: Batch, room_id: RoomId, user_id: UserId) -> None:
     """Forget the user's intent for the room: it is carried out, or came to nothing."""
     trees.membership_intent.delete(batch, (room_id, user_id))
+    batch.wake(("staged", room_id))  # events of the room that came meanwhile have waited for this
 
 
 def all_of(source: CacheSource) -> Iterator[Intent]:

@@ -1,7 +1,7 @@
 """Taking in what other servers send: events are put down durably, as they came, before the transaction is answered.
 
-Only what costs little is checked here: the event's shape, that its room is known here, that the sending server may take part in it. Everything else is
-the business of `inbox`, which works off what is staged, room by room.
+Only what costs little is checked here: the event's shape, that this server is in its room or on the way into it, that the sending server may take part in it. Everything
+else is the business of `inbox`, which works off what is staged, room by room.
 
 Source: server-server API, "Transactions"; "Server Access Control Lists (ACLs)".
 """
@@ -23,10 +23,12 @@ from conduit.protocol.pdu import Event
 from conduit.protocol.room_versions import ROOM_VERSIONS, RoomVersion
 from conduit.service.context import Context
 from conduit.service.events import incoming, judge
-from conduit.service.rooms import members, server_access, short_ids, versions
+from conduit.service.rooms import members, partial, server_access, short_ids, versions
 
 MAX_OF_ORIGIN = 5000
 """How many events of one server may wait. Who sends more is told to come back later."""
+MAX_EARLY = 500
+"""The same while rooms are being joined: how many may wait if one more is of such a room."""
 RETRY_MS = 10_000
 KEPT_ANSWERS = 3
 """How many transactions of a server are remembered: it sends the next only after the answer to the one before."""
@@ -93,8 +95,7 @@ def _stage(ctx: Context, batch: Batch, origin: ServerName, pdu: Any) -> tuple[Ev
         return _id_of(pdu, version), error.error
     if judge.is_settled(batch, event.event_id):
         return event.event_id, None
-    room = short_ids.short_room(batch, room_id)
-    assert room is not None, "its version is known"
+    room = short_ids.ensure_room(batch, room_id)
     count = batch.next_count()
     trees.stagedpdu.put(batch, (room, count), (origin, orjson.dumps(event.pdu)))
     _STAGED.set(batch, (room, count), Staged(room, count, origin, event, essence))
@@ -105,12 +106,17 @@ def _stage(ctx: Context, batch: Batch, origin: ServerName, pdu: Any) -> tuple[Ev
 
 def _room(ctx: Context, source: CacheSource, origin: ServerName, pdu: Any) -> tuple[RoomId, RoomVersion]:
     room_id = pdu.get("room_id") if isinstance(pdu, dict) else None
-    version = versions.find(source, RoomId(room_id)) if isinstance(room_id, str) and len(room_id) <= 255 else None
-    if version is None:
+    if not isinstance(room_id, str) or len(room_id) > 255:
         raise Forbidden("This server does not know the room")
-    room_id = RoomId(str(room_id))
-    if not members.joined_local(source, room_id, ctx.server_name):
-        raise Forbidden("This server is not in the room")
+    room_id = RoomId(room_id)
+    version = versions.find(source, room_id)
+    if version is None or not members.joined_local(source, room_id, ctx.server_name):
+        # The room's servers hear of a join before we hear that it was taken.
+        version = partial.version_being_joined(source, room_id)
+        if version is None:
+            raise Forbidden("This server is not in the room")
+        if _WAITING.get(source, origin) >= MAX_EARLY:
+            raise Forbidden("This server is not in the room yet")
     server_access.require(source, room_id, origin)
     return room_id, version
 
@@ -137,10 +143,15 @@ def rooms(source: CacheSource) -> Iterator[int]:
         row = next(iter(trees.stagedpdu.scan(source, (), start=row[0][0] + 1)), None)
 
 
+def is_early(ctx: Context, room_id: RoomId) -> bool:
+    """Tell whether what is staged of the room has to wait: somebody of this server is on the way into it, and nobody is there."""
+    return not members.joined_local(ctx.db, room_id, ctx.server_name) and partial.is_being_joined(ctx.db, room_id)
+
+
 def waiting(source: CacheSource, room: int, after: int, limit: int) -> list[tuple[int, Staged | None]]:
     """Return up to `limit` of a short room's staged events after the count `after`, each with its count; `None` for one that cannot be read any more."""
     found: list[tuple[int, Staged | None]] = []
-    version = versions.find(source, short_ids.room_of(source, room))
+    version = versions.find(source, short_ids.room_of(source, room))  # unknown: joining it came to nothing
     for (_, count), (origin, data) in islice(trees.stagedpdu.scan(source, (room,), after=after), limit):
         staged = _STAGED.peek(source, (room, count))
         if staged is None and version is not None:

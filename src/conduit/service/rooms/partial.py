@@ -8,12 +8,13 @@ Source: server-server API, `PUT /_matrix/federation/v2/send_join`, `omit_members
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from conduit.database import trees
 from conduit.database.cache import Cached, CacheSource
 from conduit.database.database import Batch, Database
 from conduit.protocol.ids import EventId, RoomId, ServerName, UserId
+from conduit.protocol.room_versions import ROOM_VERSIONS, RoomVersion
 
 
 class Partial(NamedTuple):
@@ -95,5 +96,17 @@ def is_being_joined(source: CacheSource, room_id: RoomId, user_id: UserId | None
     """Tell whether somebody of this server, or that user, is on the way into the room: a join has been sent and its answer is not in place yet."""
     if user_id is not None:
         row = trees.membership_intent.get(source, (room_id, user_id))
-        return row is not None and row["membership"] == "join"
-    return any(row["membership"] == "join" for _, row in trees.membership_intent.scan(source, (room_id,)))
+        return row is not None and _is_join(row)
+    return version_being_joined(source, room_id) is not None
+
+
+def version_being_joined(source: CacheSource, room_id: RoomId) -> RoomVersion | None:
+    """Return the version of a room that somebody of this server is on the way into, `None` if nobody is."""
+    for _, row in trees.membership_intent.scan(source, (room_id,)):
+        if _is_join(row):
+            return ROOM_VERSIONS.get(row["version"])
+    return None
+
+
+def _is_join(row: dict[str, Any]) -> bool:
+    return row["membership"] == "join" and not row.get("undo")

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
-from conduit.protocol.ids import RoomId
-from conduit.service.rooms import timeline
+from conduit.protocol.ids import RoomId, UserId
+from conduit.service import events
+from conduit.service.actions import membership
+from conduit.service.rooms import members, timeline
 from conduit.service.users import accounts
 from tests.support.client import User
+from tests.support.federation import Network, network
 from tests.support.homeserver import Homeserver
+from tests.support.outgoing import until
 from tests.support.people import people
+
+REJOIN = ("m.room.member", {"membership": "join"})
 
 
 def rules(join_rule: str, *rooms: str) -> dict[str, Any]:
@@ -154,3 +160,63 @@ async def test_join_by_two_requests_at_once_makes_one_event(hs: Homeserver) -> N
 
     events = [event for _, event in timeline.scan(hs.ctx.db, RoomId(room_id))]
     assert sum(event.state_key == bob.user_id for event in events) == 1
+
+
+async def deserted(net: Network) -> tuple[User, User, str]:
+    """Return alice, bob of another server, and a public room of alice's that bob was in and both have left, alice the last to know."""
+    alice = await net["one.test"].register("alice")
+    bob = await net["two.test"].register("bob")
+    room_id = await alice.create_room(preset="public_chat")
+    await bob.post(f"/join/{room_id}?via=one.test", {})
+    await bob.leave(room_id)
+    ctx = net["one.test"].ctx
+    await until(lambda: members.membership(ctx.db, RoomId(room_id), UserId(bob.user_id)) == "leave")
+    await alice.leave(room_id)
+    return alice, bob, room_id
+
+
+async def test_join_of_a_deserted_room_that_others_do_not_know_either_is_local() -> None:
+    """Who was in it before is asked; as nobody is in it any more it is here."""
+    async with network("one.test", "two.test") as net:
+        alice, _, room_id = await deserted(net)
+        await alice.join(room_id)
+        assert any("/make_join/" in incoming.path for incoming in net.board.requests)
+        assert await members_of(alice, room_id) == {alice.user_id}
+
+
+async def test_join_of_a_deserted_room_whose_servers_are_silent_is_refused() -> None:
+    """It may go on there: a join here would be one into the past."""
+    async with network("one.test", "two.test") as net:
+        alice, _, room_id = await deserted(net)
+        net.board.down("two.test")
+        await alice.join(room_id, expect=502)
+        assert members.joined(net["one.test"].ctx.db, RoomId(room_id)) == frozenset()
+
+
+async def test_join_of_a_deserted_room_that_lives_on_elsewhere_goes_there() -> None:
+    """By our old state everybody had left; others have come since, and they are found by who was in the room."""
+    async with network("one.test", "two.test", "three.test") as net:
+        alice, bob, room_id = await deserted(net)
+        carol = await net["three.test"].register("carol")
+        one, two = net["one.test"].ctx, net["two.test"].ctx
+        net.board.cut("one.test", "two.test")
+        await events.send(two, RoomId(room_id), UserId(bob.user_id), *REJOIN, state_key=bob.user_id)
+        await carol.post(f"/join/{room_id}?via=two.test", {})
+        net.board.heal()
+        assert membership.is_here(one, RoomId(room_id))
+        await alice.join(room_id)
+        assert await members_of(alice, room_id) == {alice.user_id, bob.user_id, carol.user_id}
+
+
+async def test_join_of_a_room_that_only_we_were_in_needs_nobody() -> None:
+    """What the client names is tried; where it is silent the room is here all the same, but not against a word of theirs."""
+    async with network("one.test", "two.test") as net:
+        alice = await net["one.test"].register("alice")
+        room_id = await alice.create_room(preset="public_chat")
+        await alice.leave(room_id)
+        await alice.post(f"/join/{room_id}?via=dead.test&via=two.test", {})
+        await alice.leave(room_id)
+        net.peer("far.test").on("GET", ".*/make_join/.*", (403, {"errcode": "M_FORBIDDEN", "error": "Banned"}))
+        await alice.post(f"/join/{room_id}?via=far.test", {}, expect="M_FORBIDDEN")
+        await alice.join(room_id)
+        assert await members_of(alice, room_id) == {alice.user_id}

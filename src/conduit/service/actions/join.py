@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from conduit.database.database import Batch
-from conduit.protocol.errors import Forbidden, GuestAccessForbidden
+from conduit.protocol.errors import Forbidden, GuestAccessForbidden, MatrixError
 from conduit.protocol.ids import EventId, RoomId, ServerName, UserId
 from conduit.protocol.pdu import Event
 from conduit.service import events
@@ -14,6 +14,7 @@ from conduit.service.actions import membership, restricted
 from conduit.service.actions.carry_over import carry_over
 from conduit.service.context import Context
 from conduit.service.events import remote_join
+from conduit.service.outbound.errors import Refused, RemoteError
 from conduit.service.rooms import members, partial, state
 
 WHOLE_SECONDS = 1.0
@@ -47,7 +48,7 @@ async def join(
             carry_over(batch, user_id, room_id)
 
     content = membership.content_of(ctx.db, user_id, "join", reason=reason, extra=extra)
-    if not membership.is_here(ctx, room_id):
+    if _is_elsewhere(ctx, room_id, via):
         event = await _enter(ctx, user_id, room_id, content, via, settle, is_guest=is_guest)
         if event is not None:
             return event.event_id
@@ -76,16 +77,36 @@ async def _enter(
     *,
     is_guest: bool,
 ) -> Event | None:
-    """Join a room that is elsewhere, through a server in it; `None` if the room has come here meanwhile."""
+    """Join a room that is elsewhere, through a server in it; `None` if the room is here after all."""
     if is_guest:
         raise GuestAccessForbidden("Guests may not join rooms of other servers")
+    failures: list[RemoteError] = []
     async with ctx.locks.entry(room_id):
-        if membership.is_here(ctx, room_id):
+        if not _is_elsewhere(ctx, room_id, via):
             return None
         servers = membership.servers_for(ctx, room_id, user_id, via)
-        event = await remote_join.join_room(ctx, user_id, room_id, servers, content, settle=settle)
+        try:
+            event = await remote_join.join_room(
+                ctx, user_id, room_id, servers, content, settle=settle, failures=failures
+            )
+        except MatrixError:
+            if not _is_nowhere_else(ctx, room_id, failures):
+                raise
+            return None
     await partial.whole(ctx.db, room_id, WHOLE_SECONDS)
     return event
+
+
+def _is_elsewhere(ctx: Context, room_id: RoomId, via: Sequence[ServerName]) -> bool:
+    return not membership.is_here(ctx, room_id) or membership.may_go_on_elsewhere(ctx, room_id, via)
+
+
+def _is_nowhere_else(ctx: Context, room_id: RoomId, failures: list[RemoteError]) -> bool:
+    """Tell whether a room that everybody had left is known to nobody else: each server has said so; of a room that others never were in, silence is enough."""
+    if not membership.is_here(ctx, room_id):
+        return False
+    was_ours = not membership.past_servers(ctx, room_id)
+    return all(error.status == 404 if isinstance(error, Refused) else was_ours for error in failures)
 
 
 async def _vouched_elsewhere(

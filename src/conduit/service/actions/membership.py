@@ -7,6 +7,7 @@ that this server is not in.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import islice
 from typing import Any
 
 from conduit.database.cache import CacheSource
@@ -19,6 +20,9 @@ from conduit.service.users import profiles
 
 WHOLE_SECONDS = 60.0
 """For how long a deed waits that needs all members of a room."""
+MAX_PAST = 10_000
+"""How many people who have left a deserted room are looked at."""
+MAX_PAST_SERVERS = 20
 MEMBERSHIPS = frozenset({"join", "invite", "knock", "leave", "ban"})
 
 SERVER_KEYS = frozenset({"membership", "join_authorised_via_users_server", "third_party_signed"})
@@ -59,17 +63,40 @@ def is_here(ctx: Context, room_id: RoomId) -> bool:
     """Tell whether what happens in the room is decided here: users of this server are in it, or it was only ever this server's.
 
     A room that only users of this server were in stays open to them after the last has left. What is known of a room that goes on
-    elsewhere without them is old.
+    elsewhere without them is old: of one that everybody had left see `may_go_on_elsewhere`.
     """
     if not state.exists(ctx.db, room_id):
         return False
     return bool(members.joined_local(ctx.db, room_id, ctx.server_name)) or not members.servers(ctx.db, room_id)
 
 
+def past_servers(ctx: Context, room_id: RoomId) -> list[ServerName]:
+    """Return other servers that were in the room at some time, as far as is known: of its creator, and of people who have left; not more than are worth asking."""
+    found: dict[ServerName, None] = {}
+    create = state.current(ctx.db, room_id, "m.room.create")
+    if create is not None:
+        found[create.server_name] = None
+    for user_id in islice(members.past_and_invited(ctx.db, room_id), MAX_PAST):
+        server = server_name_of(user_id)
+        if server not in found and members.was_ever_joined(ctx.db, room_id, user_id):
+            found[server] = None
+            if len(found) > MAX_PAST_SERVERS:
+                break
+    found.pop(ctx.server_name, None)
+    return list(found)
+
+
+def may_go_on_elsewhere(ctx: Context, room_id: RoomId, via: Sequence[ServerName] = ()) -> bool:
+    """Tell whether a room that everybody has left, by what is known here, may have people in it all the same: other servers were in it, or are said to be."""
+    if members.joined_local(ctx.db, room_id, ctx.server_name) or members.servers(ctx.db, room_id):
+        return False
+    return any(server != ctx.server_name for server in via) or bool(past_servers(ctx, room_id))
+
+
 def servers_for(ctx: Context, room_id: RoomId, user_id: UserId, via: Sequence[ServerName] = ()) -> list[ServerName]:
     """Return the servers through which a user may get into a room or out of it, the likeliest first.
 
-    That is who has invited the user, those that the client names, those that were in the room when this server was, and the one that the room is named after.
+    That is who has invited the user, those that the client names, those that were in the room when this server was, or before, and the one that the room is named after.
     """
     membership = members.membership(ctx.db, room_id, user_id)
     told = members.invite_state if membership == "invite" else members.knock_state
@@ -77,7 +104,7 @@ def servers_for(ctx: Context, room_id: RoomId, user_id: UserId, via: Sequence[Se
     own = [event for event in stripped if event["type"] == "m.room.member" and event["state_key"] == user_id]
     servers = [server_name_of(event["sender"]) for event in own]
     servers += via
-    servers += members.servers(ctx.db, room_id)
+    servers += members.servers(ctx.db, room_id) or past_servers(ctx, room_id)
     # Who has set the room's name or made it was in the room at some time.
     servers += [server_name_of(event["sender"]) for event in stripped]
     if ":" in room_id and is_server_name(room_id.partition(":")[2]):

@@ -80,12 +80,12 @@ def _incompatible(version: object) -> IncompatibleRoomVersion:
 
 
 def _read(server: ServerName, answer: dict[str, Any], membership: str, room_id: RoomId, user_id: UserId) -> Template:
-    named = answer.get("room_version", "1")
+    event = answer.get("event")
+    named = answer.get("room_version", _likely_version(event))
     try:
         version = room_version(named)
     except UnsupportedRoomVersion as error:
         raise _incompatible(named) from error
-    event = answer.get("event")
     content = event.get("content") if isinstance(event, dict) else None
     if not isinstance(event, dict) or not isinstance(content, dict):
         raise Unreachable(server, "its template is no event")
@@ -104,6 +104,12 @@ def _read(server: ServerName, answer: dict[str, Any], membership: str, room_id: 
         min(max(depth, 1), MAX_INTEGER) if type(depth) is int else 1,
         None if voucher is None else UserId(str(voucher)),
     )
+
+
+def _likely_version(event: object) -> str:
+    """Return the version of a template that does not say it: the first that cites events as it does. The room's create event decides in the end."""
+    cited = event.get("prev_events") if isinstance(event, dict) else None
+    return "3" if isinstance(cited, list) and cited and all(isinstance(one, str) for one in cited) else "1"
 
 
 def _references(server: ServerName, cited: object, version: RoomVersion, bound: int) -> list[Any]:
@@ -151,14 +157,19 @@ def build(ctx: Context, template: Template, room_id: RoomId, user_id: UserId, co
 
 
 async def in_turn(
-    ctx: Context, servers: Iterable[ServerName], attempt: Callable[[ServerName], Awaitable[T]], *, nobody: str
+    ctx: Context,
+    servers: Iterable[ServerName],
+    attempt: Callable[[ServerName], Awaitable[T]],
+    *,
+    nobody: str,
+    failures: list[RemoteError] | None = None,
 ) -> T:
-    """Return the result of the first server with which `attempt` succeeds.
+    """Return the result of the first server with which `attempt` succeeds. Why others did not help is added to `failures`.
 
     Raises the most telling of their refusals in words for a client, `NotFound(nobody)` if there is no server to ask, and at once what
     no other server would change: `IncompatibleRoomVersion` and every other `MatrixError` that `attempt` raises.
     """
-    errors: list[RemoteError] = []
+    errors: list[RemoteError] = [] if failures is None else failures
     for server in candidates(ctx, servers):
         try:
             return await attempt(server)

@@ -62,10 +62,11 @@ async def join_room(
     content: dict[str, Any],
     *,
     settle: Settle,
+    failures: list[RemoteError] | None = None,
 ) -> Event:
     """Join a room that no user of this server is in, through one of `servers`; return the join. Held: the room's `entry` lock.
 
-    `settle` writes what belongs to the deed into the last batch. Raises a `MatrixError` in words for the client.
+    `settle` writes what belongs to the deed into the last batch; why servers did not help is added to `failures`. Raises a `MatrixError` in words for the client.
     """
 
     async def attempt(server: ServerName) -> Event:
@@ -76,7 +77,8 @@ async def join_room(
             await take_back(ctx, room_id, user_id)
             raise
 
-    return await handshake.in_turn(ctx, servers, attempt, nobody="No server is known that is in this room")
+    nobody = "No server is known that is in this room"
+    return await handshake.in_turn(ctx, servers, attempt, nobody=nobody, failures=failures)
 
 
 async def join_through(

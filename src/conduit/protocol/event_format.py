@@ -99,8 +99,9 @@ def _check_references(pdu: dict[str, Any], version: RoomVersion) -> None:
         # It would be covered by the hash that the id is made of, and shadow that id once stored.
         if "event_id" in pdu:
             raise BadJson("An event of this room version carries no event_id")
-    elif not is_event_id(pdu.get("event_id")):
-        raise InvalidParam("event_id is not an event ID")
+    elif not is_event_id(pdu.get("event_id")) or ":" not in pdu["event_id"]:
+        # One that names no server could be taken for the hash of an event that is yet to come.
+        raise InvalidParam("event_id is not an event ID of this room version")
     for name, bound in (("prev_events", MAX_PREV_EVENTS), ("auth_events", MAX_AUTH_EVENTS)):
         references = pdu.get(name)
         if not isinstance(references, list):

@@ -61,6 +61,17 @@ async def test_room_that_was_not_told_by_its_create_event_cannot_be_left_so(net:
     assert members.membership(ctx.db, room_id, user_id) == "invite"
 
 
+@pytest.mark.parametrize("version", [[], {}, 5, None, "org.odd"])
+async def test_advisory_11_room_told_with_an_odd_version_cannot_be_left_so(net: Network, version: Any) -> None:
+    """Whoever invites says what he likes of the room: it raises nothing when the invite is taken back."""
+    create = {"type": "m.room.create", "state_key": "", "sender": EVE, "content": {"room_version": version}}
+    room, room_id, user_id = await outside(net, "invite", told=[create])
+    ctx = net["one.test"].ctx
+    event = room.build("m.room.member", {"membership": "leave"}, key=user_id)
+    assert receive_invite.told_version(ctx, room_id, user_id) is None
+    assert not await receive_invite.rescind(ctx, PEER, event.pdu)
+
+
 @pytest.mark.parametrize("pdu", [None, 7, [], {}, {"room_id": 7}, {"room_id": "!a:b", "state_key": "x", "sender": []}])
 async def test_taking_back_by_what_is_no_event_does_nothing(net: Network, pdu: Any) -> None:
     """And raises nothing."""

@@ -147,6 +147,28 @@ async def test_advisory_03_event_of_another_room_authorises_nothing(net: Network
     assert not is_shown(net, foreign)
 
 
+@pytest.mark.parametrize("version", ["1", "2", "6", "9", "10", "11", "12"])
+async def test_advisory_09_event_that_follows_one_of_another_room_brings_none_of_its_state(
+    net: Network, version: str
+) -> None:
+    """A guest who rules one room names its power levels as what comes before his event in another: nothing of them holds there."""
+    alice, room = await room_of(net, version=version, state_default=50)
+    elsewhere = await alice.create_room(preset="public_chat", room_version=version)
+    guest, other = await Guest.enter(net, room), await Guest.enter(net, elsewhere)
+    levels = {guest.user_id: 100} | ({} if version == "12" else {alice.user_id: 100})
+    await alice.put(f"/rooms/{segment(elsewhere)}/state/m.room.power_levels", {"users": levels})
+    power = state.current(net["one.test"].ctx.db, RoomId(elsewhere), "m.room.power_levels")
+    assert power is not None
+    held = current(net, room), tips(net, room)
+    auth = [guest.events[one] for one in guest.message("y", keep=False).auth_events]
+    for prev in ([guest.tip, power], [power, guest.tip], [power], [other.join, guest.tip]):
+        await guest.send(
+            guest.message("z", prev=prev, auth=auth, keep=False),
+            guest.state_event("m.room.topic", {"topic": "mine"}, prev=prev, auth=auth, keep=False),
+        )
+        assert (current(net, room), tips(net, room)) == held
+
+
 async def test_memberships_and_counts_follow_a_merge_that_no_event_makes(net: Network) -> None:
     """A user leaves on one branch and takes a new name on another: what wins decides who is in the room, and everybody is told."""
     alice, room = await room_of(net)

@@ -201,5 +201,6 @@ def told_version(ctx: Context, room_id: RoomId, user_id: UserId) -> RoomVersion 
     """Return the version of a room that a local user is invited to or knocks on, by the `m.room.create` that they were told of; `None` if it is not known."""
     for item in _told(ctx, room_id, user_id):
         if item["type"] == "m.room.create":
-            return ROOM_VERSIONS.get(item["content"].get("room_version", "1"))
+            named = item["content"].get("room_version", "1")
+            return ROOM_VERSIONS.get(named) if isinstance(named, str) else None
     return None

@@ -153,7 +153,7 @@ async def _put(ctx: Context, server: ServerName, room_id: RoomId, hole: Hole, ch
     ordered = fetch.in_order(chunk)
     put: list[tuple[Event, int, int]] = []
     for event in ordered:
-        if _is_done(ctx.db, event.event_id):
+        if _is_done(ctx.db, event.event_id) or judge.follows_other_room(ctx.db, event):
             continue
         before = await _state_before(ctx, server, event, budget)
         if before is None:

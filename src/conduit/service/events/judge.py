@@ -138,7 +138,16 @@ def _fault_at_once(source: CacheSource, event: Event) -> Outcome | None:
         return Outcome(Verdict.DROPPED, "The event follows nothing")
     if event.event_id in event.prev_events or event.event_id in event.auth_events:
         return Outcome(Verdict.DROPPED, "The event cites itself")
+    if follows_other_room(source, event):
+        return Outcome(Verdict.DROPPED, "The event follows one of another room")
     return None
+
+
+def follows_other_room(source: CacheSource, event: Event) -> bool:
+    """Tell whether an event names one that is known to belong to another room as before it: the state there is none of this room's."""
+    room = short_ids.short_room(source, event.room_id)
+    known = [timeline.meta(source, event_id) for event_id in event.prev_events]
+    return any(facts is not None and facts.room != room for facts in known)
 
 
 def _lacking(source: CacheSource, event: Event) -> Lacking | None:

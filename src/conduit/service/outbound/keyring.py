@@ -26,7 +26,7 @@ from nacl.exceptions import CryptoError
 from conduit.database import trees
 from conduit.database.database import Database
 from conduit.protocol.canonical_json import dump
-from conduit.protocol.errors import BadJson, LimitExceeded, Unauthorized
+from conduit.protocol.errors import BadJson, LimitExceeded, MatrixError, Unauthorized
 from conduit.protocol.event_auth import required_signers
 from conduit.protocol.hashes import essential_bytes
 from conduit.protocol.ids import ServerName
@@ -571,7 +571,7 @@ def _need(pdu: Json, version: RoomVersion, essence: bytes | None) -> _Need | str
             if not found:
                 return f"it is not signed by {server}"
         essence = essential_bytes(pdu, version) if essence is None else essence
-    except (BadJson, TypeError, KeyError) as error:
+    except (MatrixError, TypeError, KeyError) as error:
         return str(error)
     return _Need(
         essence, [(str(s), f) for s, f in offered], pdu["origin_server_ts"] if version.key_validity_enforced else None

@@ -57,7 +57,7 @@ async def test_event_comes_as_it_was_signed(net: Network, version: str) -> None:
 
 
 async def test_advisory_03_event_is_given_to_servers_in_the_room_only(net: Network) -> None:
-    """A stranger, a server that has left, one that the ACL denies: M_FORBIDDEN; unknown events are not found."""
+    """A stranger, a server that has left before, one that the ACL denies: M_FORBIDDEN; unknown events are not found."""
     alice, room, eve = await shared_room(net)
     event_id = await alice.send(room, "hello")
     stranger = net.peer("stranger.test")
@@ -68,7 +68,9 @@ async def test_advisory_03_event_is_given_to_servers_in_the_room_only(net: Netwo
     await alice.set_state(room, "m.room.server_acl", {"allow": ["*"]})
     await eve.peer.get("one.test", event_target(event_id))
     await eve.send("leave", await eve.signed("leave", room, EVE))
-    await eve.peer.get("one.test", event_target(event_id), "M_FORBIDDEN")
+    await eve.peer.get("one.test", event_target(event_id))
+    after = await alice.send(room, "by ourselves")
+    await eve.peer.get("one.test", event_target(after), "M_FORBIDDEN")
 
 
 async def test_advisory_03_event_from_before_a_server_came_is_redacted_where_history_is_closed(net: Network) -> None:
@@ -187,7 +189,7 @@ async def test_state_needs_an_event_of_that_room(net: Network, kind: str) -> Non
 
 @pytest.mark.parametrize("kind", ["state", "state_ids"])
 async def test_advisory_03_state_is_given_to_servers_in_the_room_only(net: Network, kind: str) -> None:
-    """A stranger, one that has left, one that the ACL denies."""
+    """A stranger, one that has left before, one that the ACL denies."""
     alice, room, eve = await shared_room(net)
     event_id = await alice.send(room, "hello")
     await net.peer("stranger.test").get("one.test", state_target(room, event_id, kind), "M_FORBIDDEN")
@@ -195,7 +197,9 @@ async def test_advisory_03_state_is_given_to_servers_in_the_room_only(net: Netwo
     await eve.peer.get("one.test", state_target(room, event_id, kind), "M_FORBIDDEN")
     await alice.set_state(room, "m.room.server_acl", {"allow": ["*"]})
     await eve.send("leave", await eve.signed("leave", room, EVE))
-    await eve.peer.get("one.test", state_target(room, event_id, kind), "M_FORBIDDEN")
+    await eve.peer.get("one.test", state_target(room, event_id, kind))
+    after = await alice.send(room, "by ourselves")
+    await eve.peer.get("one.test", state_target(room, after, kind), "M_FORBIDDEN")
 
 
 # --- by time -------------------------------------------------------------------------------------------------------

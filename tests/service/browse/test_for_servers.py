@@ -42,6 +42,25 @@ def test_advisory_03_room_opens_for_servers_in_it_only() -> None:
         for_servers.open_room(world.ctx, PEER, room_id)
 
 
+def test_who_is_no_longer_in_the_room_learns_what_led_there_and_no_more() -> None:
+    """A server whose last user was banned while it was away follows the ban back to what it knows."""
+    world = World()
+    room_id, _ = visited(world)
+    said = world.say(room_id, ALICE, "before")
+    ban = world.member(room_id, ALICE, EVE, "ban")
+    after = world.say(room_id, ALICE, "after")
+    room = for_servers.open_room(world.ctx, PEER, room_id, at=[ban.event_id])
+    assert bodies(for_servers.missing_events(room, [ban.event_id], [], 1, 0)) == ["before"]
+    assert for_servers.one_event(world.ctx, PEER, said.event_id)
+    for at in ([], [after.event_id], [ban.event_id, after.event_id], [UNKNOWN]):
+        with pytest.raises(Forbidden):
+            for_servers.open_room(world.ctx, PEER, room_id, at=at)
+    with pytest.raises(Forbidden):
+        for_servers.one_event(world.ctx, PEER, after.event_id)
+    with pytest.raises(Forbidden):
+        for_servers.open_room(world.ctx, ServerName("stranger.test"), room_id, at=[ban.event_id])
+
+
 def test_advisory_03_events_of_other_rooms_are_not_found() -> None:
     """Under the name of a room that the server is in."""
     world = World()

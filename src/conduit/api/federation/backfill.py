@@ -44,7 +44,7 @@ async def get_missing_events(ctx: Context, req: Request) -> Json:
     earliest = _event_ids(fields.array(body, "earliest_events", [], of=str))
     limit = fields.number(body, "limit", DEFAULT_MISSING)
     min_depth = fields.number(body, "min_depth", 0, low=-(2**53) + 1)
-    room = for_servers.open_room(ctx, req.origin, room_id)
+    room = for_servers.open_room(ctx, req.origin, room_id, at=latest)
     found = for_servers.missing_events(room, latest, earliest, limit, min_depth)
     return {"events": [orjson.Fragment(event) for event in found]}
 

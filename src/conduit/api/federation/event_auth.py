@@ -15,6 +15,6 @@ routes = Routes()
 async def get_event_auth(ctx: Context, req: Request) -> StreamReply:
     """Give an event's auth chain. <https://spec.matrix.org/v1.19/server-server-api/#get_matrixfederationv1event_authroomideventid>."""
     event_id = parse_event_id(req.params["eventId"])
-    room = for_servers.open_room(ctx, req.origin, parse_room_id(req.params["roomId"]))
+    room = for_servers.open_room(ctx, req.origin, parse_room_id(req.params["roomId"]), at=[event_id])
     chain = await for_servers.auth_chain_of(room, event_id)
     return StreamReply(for_servers.lists(room, [("auth_chain", chain)]), "application/json")

@@ -1,6 +1,6 @@
 """What other servers in a room ask for: its events, its state, and how they hang together.
 
-Every answer is given to a server that is in the room, and about events of that room only. Messages that it may not see come redacted (`rooms.server_sight`).
+Every answer is given to a server that is in the room, or was when the event in question was sent, and about events of that room only. Messages that it may not see come redacted (`rooms.server_sight`).
 
 Source: server-server API, "Retrieving events", "Backfilling and retrieving missing events", "Retrieving event authorisation information"; CVE-2022-39335.
 """
@@ -77,6 +77,11 @@ class Room:
         """Return events in the form for the asking server, redacted where it may not see more."""
         return [self._viewer.copy(event).federation() for event in events]
 
+    def was_in(self, event_id: EventId) -> bool:
+        """Tell whether the asking server was in the room when an event was sent."""
+        event = self.look_up(event_id)
+        return event is not None and self._viewer.was_in(event)
+
     def newest(self) -> Cut:
         """Return where the timeline ends for the asking server, which is in the room."""
         return cuts.END
@@ -87,15 +92,17 @@ class Room:
         return found is not None and self._viewer.copy(found) is found
 
 
-def open_room(ctx: Context, origin: ServerName, room_id: RoomId) -> Room:
+def open_room(ctx: Context, origin: ServerName, room_id: RoomId, *, at: Sequence[EventId] = ()) -> Room:
     """Return the room for a server that asks for something in it.
 
+    Who is no longer in it is let in to what led to the events `at`, if it was in the room then: it could not follow how it came out of it otherwise.
     Raises `NotFound` for a room that nobody of this server is in, `Forbidden` if the asking server is not in it, or shut out by its access control list.
     """
     version = require_resident(ctx, origin, room_id)
-    if not members.has_server(ctx.db, room_id, origin):
+    room = Room(ctx.db, room_id, version, origin, accounts.erased(ctx.db))
+    if not members.has_server(ctx.db, room_id, origin) and not (at and all(map(room.was_in, at))):
         raise Forbidden("Your server is not in the room")
-    return Room(ctx.db, room_id, version, origin, accounts.erased(ctx.db))
+    return room
 
 
 def one_event(ctx: Context, origin: ServerName, event_id: EventId) -> bytes:
@@ -103,7 +110,7 @@ def one_event(ctx: Context, origin: ServerName, event_id: EventId) -> bytes:
     event = timeline.event(ctx.db, event_id)
     if event is None or not state.exists(ctx.db, event.room_id):
         raise NotFound(f"Could not find event {event_id}")
-    [shown] = open_room(ctx, origin, event.room_id).show([event])
+    [shown] = open_room(ctx, origin, event.room_id, at=[event_id]).show([event])
     return shown
 
 

@@ -49,6 +49,11 @@ class ServerViewer:
         before = state.before(self._source, event.event_id)
         return bool(before) and before != after and self._sees_in(before or 0)
 
+    def was_in(self, event: Event) -> bool:
+        """Tell whether the server was in the room when the event was sent: somebody of it is joined in the state before it."""
+        before = state.before(self._source, event.event_id)
+        return bool(before) and "join" in self._memberships(before or 0)
+
     def copy(self, event: Event) -> Event:
         """Return the event as the server may have it: itself, or what a redaction would leave of it."""
         if event.sender not in self._erased and self.sees(event):

@@ -1,4 +1,4 @@
-"""Third-party identifiers: none here, in the specified words."""
+"""Third-party identifiers: the account has none, and an identity server is asked in vain here (see tests/service/actions/test_bind_threepid.py)."""
 
 from __future__ import annotations
 
@@ -15,11 +15,23 @@ async def test_nobody_has_any(hs: Homeserver) -> None:
     assert await alice.get("/account/3pid") == {"threepids": []}
 
 
-@pytest.mark.parametrize("path", ["/account/3pid", "/account/3pid/add", "/account/3pid/bind"])
-async def test_none_can_be_added(hs: Homeserver, path: str) -> None:
+async def test_none_can_be_added(hs: Homeserver) -> None:
     """Whatever the credentials."""
     alice = await hs.register("alice")
-    await alice.post(path, {"client_secret": "abc", "sid": "1"}, "M_THREEPID_DENIED")
+    await alice.post("/account/3pid/add", {"client_secret": "abc", "sid": "1"}, "M_THREEPID_DENIED")
+
+
+async def test_binding_needs_an_identity_server(hs: Homeserver) -> None:
+    """All four of its fields, and a server that is one and answers."""
+    alice = await hs.register("alice")
+    body = {"client_secret": "abc", "sid": "1", "id_server": "127.0.0.1:1", "id_access_token": "x"}
+    for name in body:
+        bad = {key: body[key] for key in body if key != name}
+        await alice.post("/account/3pid/bind", bad, "M_MISSING_PARAM")
+        await alice.post("/account/3pid", {"three_pid_creds": bad}, "M_MISSING_PARAM")
+    await alice.post("/account/3pid/bind", {**body, "id_server": "a/b"}, "M_INVALID_PARAM")
+    await alice.post("/account/3pid/bind", body, "M_CONNECTION_FAILED")
+    await alice.post("/account/3pid", {"three_pid_creds": body}, "M_CONNECTION_FAILED")
 
 
 @pytest.mark.parametrize("path", ["/account/3pid/delete", "/account/3pid/unbind"])

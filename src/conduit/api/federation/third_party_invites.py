@@ -37,11 +37,15 @@ async def on_bind(ctx: Context, req: Request) -> Json:
     user_id = parse_user_id(fields.text(body, "mxid"))
     if not accounts.exists(ctx.db, user_id) or server_name_of(user_id) != ctx.server_name:
         raise NotFound("There is no such user on this server")
-    for invite in fields.array(body, "invites", of=dict)[:MAX_INVITES]:
+    failure: MatrixError | None = None
+    # What is wrong with one invite does not touch the others; that there was something, the identity server is told in the end.
+    for invite in fields.array(body, "invites", [], of=dict)[:MAX_INVITES]:
         room_id, sender = parse_room_id(fields.text(invite, "room_id")), parse_user_id(fields.text(invite, "sender"))
         try:
             await redeem(ctx, user_id, room_id, sender, fields.obj(invite, "signed"))
         except MatrixError as error:
-            # The identity server can do nothing about it, and there may be other invites.
             log.info("invite_not_redeemed", room_id=room_id, user_id=user_id, reason=error.error)
+            failure = error
+    if failure is not None:
+        raise failure
     return {}

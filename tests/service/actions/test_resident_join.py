@@ -68,6 +68,17 @@ async def test_answer_without_members_names_the_room_and_its_servers() -> None:
     assert sorted(again["servers_in_room"]) == ["localhost", "other.test", "peer.test"]
 
 
+async def test_answer_without_members_holds_who_vouches_for_the_join() -> None:
+    """Without that membership the join cannot be judged on the state."""
+    world = World()
+    room_id = world.create()
+    world.set(room_id, ALICE, "m.room.name", {"name": "Study"})
+    join = world.join(room_id, EVE, join_authorised_via_users_server=ALICE)
+    answer = await told(world, join, omit_members=True)
+    listed = {event.state_key for event in events(answer["state"]).values() if event.type == "m.room.member"}
+    assert listed == {ALICE}
+
+
 async def test_answer_in_the_old_form_does_not_speak_of_omission() -> None:
     """Only the three lists."""
     world = World()

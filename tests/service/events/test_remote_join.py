@@ -9,6 +9,7 @@ import pytest
 from conduit.database import trees
 from conduit.protocol.ids import RoomId, UserId
 from conduit.protocol.pdu import seal
+from conduit.service.actions import resident_join
 from conduit.service.events import intents, recover
 from conduit.service.rooms import members, partial, state, timeline
 from tests.support.federation import Incoming, Network, network
@@ -346,6 +347,20 @@ async def test_restricted_room_is_joined_by_the_word_of_its_server() -> None:
         assert own is not None
         assert own.content["join_authorised_via_users_server"] == alice.user_id
         assert "one.test" in own.pdu["signatures"]
+
+
+async def test_restricted_room_is_joined_though_the_voucher_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A resident server may leave all memberships out of the state of a named room; the one that counts is in the auth chain."""
+    monkeypatch.setattr(resident_join, "_heroes", lambda *_: [])
+    async with network("one.test", "two.test") as net:
+        alice = await net["one.test"].register("alice")
+        bob = await net["two.test"].register("bob")
+        lobby = await alice.create_room(preset="public_chat")
+        rules = {"join_rule": "restricted", "allow": [{"type": "m.room_membership", "room_id": lobby}]}
+        closed = await alice.create_room(initial_state=[{"type": "m.room.join_rules", "content": rules}])
+        await bob.post(f"/join/{lobby}?via=one.test", {})
+        await bob.post(f"/join/{closed}?via=one.test", {})
+        assert members.is_joined(net["two.test"].ctx.db, RoomId(closed), UserId(bob.user_id))
 
 
 async def test_restricted_room_that_nobody_here_may_open_is_joined_through_another_server() -> None:

@@ -43,7 +43,7 @@ async def answer(ctx: Context, event: Event, *, omit_members: bool | None) -> As
     head: dict[str, object] = {} if omit_members is None else {"members_omitted": omit_members}
     if omit_members:
         chosen = await _without_members(source, entries)
-        chosen += _heroes(source, event.room_id, before, UserId(event.sender))
+        chosen += _heroes(source, event.room_id, before, event)
         head["servers_in_room"] = _servers(source, event)
     chain = await federated.auth_chain(source, [*chosen, short])
     if omit_members:
@@ -79,15 +79,18 @@ async def _without_members(source: CacheSource, entries: Mapping[int, int]) -> l
     return chosen
 
 
-def _heroes(source: CacheSource, room_id: RoomId, before: int, newcomer: UserId) -> list[int]:
-    """Return the memberships of those by whom the room can be named, and the newcomer's own former one."""
+def _heroes(source: CacheSource, room_id: RoomId, before: int, event: Event) -> list[int]:
+    """Return the memberships of those by whom the room can be named, the newcomer's own former one, and that of who vouches for it."""
+    newcomer = UserId(event.sender)
     wanted: list[UserId] = [newcomer]
+    if isinstance(voucher := event.content.get("join_authorised_via_users_server"), str):
+        wanted.append(UserId(voucher))
     named = ((state.get(source, before, kind), key) for kind, key in _NAMES)
     if not any(event is not None and event.content.get(key) for event, key in named):
         others = (user_id for user_id in members.joined(source, room_id) if user_id != newcomer)
         present = sorted(islice(others, _LOOKED_AT)) + members.invited(source, room_id)
         wanted += present[:MAX_HEROES]
-    found = [state.get_id(source, before, "m.room.member", user_id) for user_id in wanted]
+    found = [state.get_id(source, before, "m.room.member", user_id) for user_id in dict.fromkeys(wanted)]
     shorts = [short_ids.short_event(source, event_id) for event_id in found if event_id is not None]
     return [short for short in shorts if short is not None]
 

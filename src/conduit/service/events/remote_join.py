@@ -264,9 +264,17 @@ def _authorise(ctx: Context, joined: Joined, entries: import_room.StateMap) -> N
         else foreign_state.fault(event, [auth for auth in cited if auth is not None], create)
     )
 
+    # Who vouches for a restricted join may be among the members that were left out. The rest of the state comes later, and is judged then.
+    left_out = answer.others.get("members_omitted") is True
+    vouching = {
+        auth.state_key: auth for auth in cited if left_out and auth is not None and auth.type == "m.room.member"
+    }
+
     def current(event_type: str, state_key: str) -> Event | None:
         event_id = entries.get((event_type, state_key))
-        return None if event_id is None else answer.accepted(event_id)
+        if event_id is None:
+            return vouching.get(state_key) if event_type == "m.room.member" else None
+        return answer.accepted(event_id)
 
     if fault is None:
         try:

@@ -71,10 +71,10 @@ async def test_gap_in_the_middle_is_filled_where_it_is(net: Network) -> None:
     room = await alice.create_room(preset="public_chat")
     guest = await Guest.enter(net, room)
     guest.serve()
-    guest.peer.on("POST", f"{FEDERATION}/v1/get_missing_events/.*", {"events": []})
     first = guest.message("first")
     await guest.send(first)
     missed = [guest.message(str(number)) for number in range(12)]
+    guest.peer.on("POST", f"{FEDERATION}/v1/get_missing_events/.*", {"events": [missed[-1].pdu]})
     last = guest.message("last")
     await guest.send(last)
     db = net["one.test"].ctx.db
@@ -93,9 +93,9 @@ async def test_events_in_history_that_the_rules_refuse_are_left_out(net: Network
     room = await alice.create_room(preset="public_chat")
     guest = await Guest.enter(net, room)
     guest.serve()
-    guest.peer.on("POST", f"{FEDERATION}/v1/get_missing_events/.*", {"events": []})
     topic = guest.state_event("m.room.topic", {"topic": "mine"})
-    good = guest.message("good")
+    good, near = guest.message("good"), guest.message("near")
+    guest.peer.on("POST", f"{FEDERATION}/v1/get_missing_events/.*", {"events": [near.pdu]})
     last = guest.message("last")
     await guest.send(last)
     history = {event["event_id"] for event in await scroll(alice, room)}

@@ -51,22 +51,38 @@ async def test_history_from_before_all_that_is_known_is_not_taken_as_missing(net
 
 
 async def test_state_before_what_cannot_be_had_is_asked_for(net: Network) -> None:
-    """Too much is missing: the state at the gap comes by ids and single events; the timeline says that something is missing."""
+    """Too much is missing: the state before what came comes by ids and single events; the timeline says that something is missing."""
     alice, room = await room_of(net)
     guest = await Guest.enter(net, room)
     guest.serve()
-    guest.peer.on("POST", "/_matrix/federation/v1/get_missing_events/.*", {"events": []})
     since = (await alice.sync())["next_batch"]
     topic = guest.state_event("m.room.topic", {"topic": "meanwhile"})
-    lost, last = guest.message("lost"), guest.message("last")
+    lost, near, last = guest.message("lost"), guest.message("near"), guest.message("last")
+    guest.peer.on("POST", "/_matrix/federation/v1/get_missing_events/.*", {"events": [near.pdu]})
     await guest.send(last)
     assert is_shown(net, last)
     assert not is_shown(net, lost)
     assert current(net, room)["m.room.topic", ""] == topic.event_id
     joined = (await alice.sync(since=since))["rooms"]["join"][room]
-    assert [event["event_id"] for event in joined["timeline"]["events"]] == [last.event_id]
+    assert [event["event_id"] for event in joined["timeline"]["events"]] == [near.event_id, last.event_id]
     assert joined["timeline"]["limited"]
     assert topic.event_id in {event["event_id"] for event in joined["state"]["events"]}
+
+
+async def test_event_that_follows_what_nobody_tells_is_dropped(net: Network) -> None:
+    """Who sends it has what is before it: no state is asked for, and the next event asks again what was missed."""
+    _, room = await room_of(net)
+    guest = await Guest.enter(net, room)
+    guest.serve()
+    guest.peer.on("POST", "/_matrix/federation/v1/get_missing_events/.*", {"events": []})
+    lost, last = guest.message("lost"), guest.message("last")
+    await guest.send(last)
+    assert status(net, last) is None
+    assert guest.asked("state_ids") == []
+    guest.serve()
+    newest = guest.message("newest")
+    await guest.send(newest)
+    assert all(is_shown(net, event) for event in (lost, last, newest))
 
 
 async def test_missing_auth_events_are_fetched(net: Network) -> None:

@@ -60,6 +60,23 @@ async def test_event_stands_where_the_template_says() -> None:
             assert event.pdu["signatures"].keys() == {"two.test"}
 
 
+@pytest.mark.parametrize(("version", "taken_for"), [("1", {"1"}), ("2", {"1"}), ("3", {"3", "4"}), ("10", {"4"})])
+async def test_template_without_a_version_is_taken_for_the_first_that_cites_so(
+    version: str, taken_for: set[str]
+) -> None:
+    """The oldest servers do not tell it. What the room's version is stands in its create event, which comes with the answer."""
+    async with network("two.test") as net:
+        room = ScriptedRoom(net.peer("far.test"), version)
+        template = room.template("join", BOB)
+        del template["room_version"]
+        room.peer.on("GET", r".*/make_join/.*", template)
+        room_id = RoomId(room.room_id)
+        found = await handshake.ask(net["two.test"].ctx, FAR, "join", room_id, BOB)
+        assert found.version.id in taken_for
+        event = handshake.build(net["two.test"].ctx, found, room_id, BOB, {"membership": "join"})
+        assert event.pdu["prev_events"] == template["event"]["prev_events"]
+
+
 async def test_template_with_references_that_are_none_is_no_answer() -> None:
     """Nothing is signed that could not be an event."""
     async with network("two.test") as net:

@@ -82,6 +82,18 @@ async def test_invite_without_the_other_servers_signature_is_no_invite(answer: A
         await alice.invite(room, ZOE, expect=502)
 
 
+@pytest.mark.parametrize(("version", "told"), [("5", 502), ("6", "M_BAD_JSON"), ("11", "M_BAD_JSON")])
+async def test_invite_that_comes_back_as_no_canonical_json_is_no_invite(version: str, told: Any) -> None:
+    """Since room version 6 no event holds such; before, it is just not what was to be signed."""
+    async with network("one.test") as net:
+        alice = await net["one.test"].register("alice")
+        room = await alice.create_room(room_version=version)
+        far = net.peer("far.test")
+        far.on("PUT", r".*/invite/.*", lambda incoming: {"event": {**incoming.json()["event"], "bad_val": 1.1}})
+        await alice.invite(room, ZOE, expect=told)
+        assert members.membership(net["one.test"].ctx.db, RoomId(room), UserId(ZOE)) is None
+
+
 async def test_advisory_01_of_the_signed_invite_only_the_signature_is_taken() -> None:
     """A hostile server that changes the event in its answer changes nothing here."""
     async with network("one.test") as net:

@@ -6,12 +6,13 @@ import pytest
 
 from conduit.database import trees
 from conduit.protocol.errors import Forbidden
-from conduit.protocol.ids import UserId
+from conduit.protocol.ids import EventId, RoomId, UserId
 from conduit.protocol.pdu import Event
 from conduit.protocol.room_versions import SUPPORTED
 from conduit.service.events.accept import accept
 from conduit.service.events.build import build
-from conduit.service.rooms import redactions, state, timeline
+from conduit.service.rooms import client_events, redactions, state, timeline
+from conduit.service.rooms.visibility import Viewer
 from tests.support import invariants
 from tests.support.rooms import ALICE, BOB, CAROL, World
 
@@ -19,15 +20,13 @@ DAVE = UserId("@dave:remote.example")
 ERIN = UserId("@erin:remote.example")
 
 
-def redact_unchecked(world: World, room_id: str, sender: UserId, target: Event) -> Event:
+def redact_unchecked(world: World, room_id: RoomId, sender: UserId, target: EventId) -> Event:
     """Accept a redaction as another server's would be: authorised by the rules, not by what we ask of our own users."""
     with world.db.batch() as batch:
-        version = state.version_of(batch, target.room_id)
-        content = {"redacts": target.event_id} if version.redacts_in_content else {}
-        event = build(
-            world.ctx, batch, target.room_id, version, sender, "m.room.redaction", content, redacts=target.event_id
-        )
-        head = state.head(batch, target.room_id)
+        version = state.version_of(batch, room_id)
+        content = {"redacts": target} if version.redacts_in_content else {}
+        event = build(world.ctx, batch, room_id, version, sender, "m.room.redaction", content, redacts=target)
+        head = state.head(batch, room_id)
         assert head is not None
         accept(world.ctx, batch, event, state_before=head.state)
     return event
@@ -73,11 +72,11 @@ def test_redaction_from_the_sender_s_server_applies_and_from_elsewhere_does_not(
     for user_id in (BOB, CAROL, DAVE, ERIN):
         world.join(room_id, user_id)
     theirs, ours = world.say(room_id, DAVE, "theirs"), world.say(room_id, BOB, "ours")
-    redact_unchecked(world, room_id, ERIN, ours)
+    redact_unchecked(world, room_id, ERIN, ours.event_id)
     assert not timeline.is_redacted(world.db, ours.event_id)
-    redact_unchecked(world, room_id, ERIN, theirs)
+    redact_unchecked(world, room_id, ERIN, theirs.event_id)
     assert timeline.is_redacted(world.db, theirs.event_id)
-    redact_unchecked(world, room_id, ALICE, ours)
+    redact_unchecked(world, room_id, ALICE, ours.event_id)
     assert timeline.is_redacted(world.db, ours.event_id)
 
 
@@ -114,7 +113,7 @@ def test_redaction_that_comes_first_waits_for_its_target() -> None:
         version = state.version_of(batch, room_id)
         body = {"msgtype": "m.text", "body": "late words"}
         late = build(world.ctx, batch, room_id, version, ALICE, "m.room.message", body)
-    redaction = redact_unchecked(world, room_id, ALICE, late)
+    redaction = redact_unchecked(world, room_id, ALICE, late.event_id)
     assert list(trees.redaction.keys(world.db)) == [(late.event_id, redaction.event_id)]
     assert redactions.waiting_for(world.db, late) == redaction.event_id
     head = state.head(world.db, room_id)
@@ -143,3 +142,30 @@ def test_people_may_redact_their_own_and_with_power_others() -> None:
     world.redact(room_id, CAROL, event.event_id)
     assert timeline.is_redacted(world.db, own.event_id)
     assert timeline.is_redacted(world.db, event.event_id)
+
+
+@pytest.mark.parametrize("version", SUPPORTED)
+def test_redaction_without_effect_is_not_shown(version: str) -> None:
+    """Of somebody without the power, of an event of another room, of one that is not known: nobody sees it. Versions 1 and 2 would not let it in."""
+    world = World()
+    room_id, other = world.create(version=version), world.create(version=version)
+    world.join(room_id, DAVE)
+    world.join(room_id, BOB)
+    message, elsewhere = world.say(room_id, ALICE, "hello"), world.say(other, ALICE, "there")
+    decided = state.version_of(world.db, room_id).redactions_authorised
+    hidden = redact_unchecked(world, room_id, DAVE, message.event_id)
+    assert redactions.is_shown(world.db, hidden.event_id) is decided
+    across = redact_unchecked(world, room_id, DAVE, elsewhere.event_id)
+    assert redactions.is_shown(world.db, across.event_id) is decided
+    unknown = redact_unchecked(world, room_id, ALICE, EventId("$" + "x" * 43))
+    assert redactions.is_shown(world.db, unknown.event_id) is decided
+    valid = world.redact(room_id, ALICE, message.event_id)
+    again = redact_unchecked(world, room_id, ALICE, message.event_id)
+    assert redactions.is_shown(world.db, valid.event_id)
+    assert redactions.is_shown(world.db, again.event_id)
+    viewer = Viewer(world.db, room_id, BOB)
+    seen = {
+        event.event_id: viewer.sees(event)
+        for event in client_events.get_many(world.db, [hidden.event_id, valid.event_id])
+    }
+    assert seen == {hidden.event_id: decided, valid.event_id: True}

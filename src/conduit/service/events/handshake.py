@@ -109,7 +109,10 @@ def _read(server: ServerName, answer: dict[str, Any], membership: str, room_id: 
 def _likely_version(event: object) -> str:
     """Return the version of a template that does not say it: the first that cites events as it does. The room's create event decides in the end."""
     cited = event.get("prev_events") if isinstance(event, dict) else None
-    return "3" if isinstance(cited, list) and cited and all(isinstance(one, str) for one in cited) else "1"
+    ids = [one for one in cited if isinstance(one, str)] if isinstance(cited, list) else []
+    if not ids:
+        return "1"
+    return "3" if any("+" in one or "/" in one for one in ids) else "4"
 
 
 def _references(server: ServerName, cited: object, version: RoomVersion, bound: int) -> list[Any]:

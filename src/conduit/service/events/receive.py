@@ -67,15 +67,20 @@ async def _process(
         elif not asked_for_missing:
             asked_for_missing = True
             await _fetch_missing(ctx, origin, event, budget)
+        elif not inner:
+            # Who sends an event has those before it. To stand on a state that its sender tells would let it become the room's only leaf.
+            return Outcome(Verdict.DROPPED, "What it follows is not told")
         elif not await _fetch_states(ctx, origin, event, verdict.prev, budget):
             return Outcome(Verdict.DROPPED, "What it follows cannot be obtained")
     return Outcome(Verdict.DROPPED, "What it builds on cannot be obtained")
 
 
 async def _fetch_missing(ctx: Context, origin: ServerName, event: Event, budget: Budget) -> None:
-    for server in fetch.servers_for(ctx, origin, event.room_id, event.server_name)[:1]:
+    for server in fetch.servers_for(ctx, origin, event.room_id, event.server_name):
         for earlier in await fetch.missing_events(ctx, server, event, budget):
             await _process(ctx, server, earlier, budget, relay=False, inner=True)
+        if all(state.after(ctx.db, event_id) is not None for event_id in event.prev_events):
+            return
 
 
 async def _fetch_auth(ctx: Context, origin: ServerName, event: Event, lacking: Lacking, budget: Budget) -> bool:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from conduit.protocol.canonical_json import loads
+from conduit.protocol.canonical_json import check, loads
 from conduit.protocol.errors import Forbidden, MatrixError
 from conduit.protocol.ids import RoomId, ServerName, UserId, server_name_of
 from conduit.protocol.pdu import Event
@@ -60,12 +60,17 @@ def _told(ctx: Context, event: Event) -> list[Event]:
 
 
 async def countersigned(ctx: Context, server: ServerName, event: Event, told: list[Event]) -> Event:
-    """Return an invite with the signature of the invited user's server added; raises a `RemoteError`."""
+    """Return an invite with the signature of the invited user's server added.
+
+    Raises a `RemoteError`, and `BadJson` for an invite that comes back as no event of the room's version can be written.
+    """
     federation = ctx.outbound.federation
     target = federation.path("/_matrix/federation/v2/invite", event.room_id, event.event_id)
     body = {"room_version": event.version.id, "event": event.pdu, "invite_room_state": [known.pdu for known in told]}
     try:
         answer = await federation.put(server, target, body, seconds=INVITE_SECONDS, max_bytes=_MAX_ANSWER, now=True)
+        if event.version.strict_canonical_json:
+            check(answer.get("event"))
     except Refused as refused:
         if event.version.id not in _OLD or refused.status not in (400, 404):
             raise

@@ -44,6 +44,21 @@ def record(batch: Batch, redaction: Event, *, state_before: int) -> Event | None
     return target
 
 
+def is_shown(source: CacheSource, redaction_id: EventId) -> bool:
+    """Tell whether clients get a redaction: it is carried out, or would be if its target were not redacted yet.
+
+    Until both are known nobody can say; the redaction waits. In versions 1 and 2 the auth rules have decided already.
+    """
+    redaction = timeline.event(source, redaction_id)
+    if redaction is None or redaction.version.redactions_authorised or redaction.redacts is None:
+        return True
+    target = timeline.event(source, redaction.redacts)
+    before = state.before(source, redaction_id)
+    if target is None or before is None:
+        return False
+    return applies(redaction, target, state.power_levels_at(source, before, redaction.version))
+
+
 def carry_out(batch: Batch, target: Event, redaction_id: EventId) -> None:
     """Let a valid redaction apply to a known event."""
     trees.redacted.put(batch, target.event_id, redaction_id)

@@ -11,7 +11,7 @@ from __future__ import annotations
 from conduit.database.cache import Cached, CacheSource
 from conduit.protocol import visibility as rules
 from conduit.protocol.ids import RoomId, UserId
-from conduit.service.rooms import members, short_ids, state, state_layers, timeline
+from conduit.service.rooms import members, redactions, short_ids, state, state_layers, timeline
 from conduit.service.rooms.client_events import ClientEvent
 
 _MAX_STEPS = 100
@@ -97,7 +97,9 @@ class Viewer:
         return None if event is None else event.membership
 
     def sees(self, event: ClientEvent) -> bool:
-        """Tell whether the user may see an event. One whose state is not known is shown to nobody but its sender."""
+        """Tell whether the user may see an event. One whose state is not known is shown to nobody but its sender, a redaction without effect to nobody."""
+        if event.type == "m.room.redaction" and not redactions.is_shown(self._source, event.event_id):
+            return False
         if rules.is_hidden(event.type, event.state_key):
             return False
         place = event.place(self._source)

@@ -23,140 +23,35 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-import orjson
 import psutil
 import uvloop
 
 from benches.http import Connection
 from benches.peers import free_port
+from benches.simulated import Room, RoomAnswers, published_keys
 from conduit.protocol.ids import RoomId
-from conduit.protocol.pdu import Event, seal
-from conduit.protocol.room_versions import ROOM_VERSIONS
-from conduit.protocol.signing import SigningKey
 from conduit.service.outbound.wire import WireAnswer, WireStream
 
 PEER = "peer.test"
 ROOM = f"!large:{PEER}"
-CREATOR = f"@creator:{PEER}"
-VERSION = ROOM_VERSIONS["10"]
-NOW_MS = 1_700_000_000_000
 STALL_STEP = 0.002
 
 
-# --- the room ------------------------------------------------------------------------------------------------------
-
-
-class Room:
-    """A room of many events, all by one server."""
-
-    def __init__(self, members: int, events: int) -> None:
-        self.key = SigningKey(b"k" * 32, "bench")
-        self.state: list[Event] = []
-        self.chain: list[Event] = []
-        self._last: Event | None = None
-        create = self._add("m.room.create", "", {"creator": CREATOR, "room_version": "10"}, [])
-        creator = self._add("m.room.member", CREATOR, {"membership": "join"}, [create], sender=CREATOR)
-        levels = {"users": {CREATOR: 100}, "events_default": 0, "state_default": 50, "users_default": 0}
-        power = self._add("m.room.power_levels", "", levels, [create, creator])
-        rules = self._add("m.room.join_rules", "", {"join_rule": "public"}, [create, power, creator])
-        shared = {"history_visibility": "shared"}
-        visibility = self._add("m.room.history_visibility", "", shared, [create, power, creator])
-        name = self._add("m.room.name", "", {"name": "A large room"}, [create, power, creator])
-        self.state += [create, creator, power, rules, visibility, name]
-        base = [create, power, rules]
-        self.joined = 1
-        number = 0
-        while len(self.state) + len(self.chain) + 2 <= events:
-            user = f"@user{number}:{PEER}"
-            content = {"membership": "join", "displayname": f"User {number}"}
-            first = self._add("m.room.member", user, content, base, sender=user)
-            self.chain.append(first)
-            if number < members - 1:
-                content = {**content, "avatar_url": f"mxc://{PEER}/avatar{number}"}
-                self.state.append(self._add("m.room.member", user, content, [*base, first], sender=user))
-                self.joined += 1
-            else:
-                leave = {"membership": "leave"}
-                self.state.append(self._add("m.room.member", user, leave, [create, power, first], sender=user))
-            number += 1
-        self.auth = [create, power, rules]
-
-    def _add(
-        self, kind: str, state_key: str, content: dict[str, Any], auth: list[Event], *, sender: str = CREATOR
-    ) -> Event:
-        last = self._last
-        pdu = {
-            "type": kind,
-            "state_key": state_key,
-            "sender": sender,
-            "room_id": ROOM,
-            "content": content,
-            "prev_events": [] if last is None else [last.event_id],
-            "auth_events": [event.event_id for event in auth],
-            "depth": 1 if last is None else last.depth + 1,
-            "origin_server_ts": NOW_MS if last is None else last.origin_server_ts + 1,
-        }
-        self._last = seal(pdu, VERSION, PEER, self.key)
-        return self._last
-
-    @property
-    def last(self) -> Event:
-        """The newest event."""
-        assert self._last is not None
-        return self._last
-
-
-def _list(events: list[Event]) -> bytes:
-    return b"[" + b",".join([event.federation() for event in events]) + b"]"
+# --- the simulated server ------------------------------------------------------------------------------------------
 
 
 class SimulatedServer:
     """Answers what a joining server asks."""
 
     def __init__(self, room: Room, *, omits: bool) -> None:
-        self.room = room
-        few = [event for event in room.state if event.type != "m.room.member" or event.state_key == CREATOR]
-        head = b'{"origin":"' + PEER.encode() + b'",'
-        whole, chain = _list(room.state), _list(room.chain)
-        if omits:
-            servers = b'"members_omitted":true,"servers_in_room":["' + PEER.encode() + b'"],'
-            self.joined = head + servers + b'"auth_chain":[],"state":' + _list(few) + b"}"
-        else:
-            self.joined = head + b'"auth_chain":' + chain + b',"state":' + whole + b"}"
-        self.state = b'{"auth_chain":' + chain + b',"pdus":' + whole + b"}"
-        ids = {
-            "pdu_ids": [event.event_id for event in room.state],
-            "auth_chain_ids": [event.event_id for event in room.chain],
-        }
-        self.ids = orjson.dumps(ids)
-        keys = {
-            "server_name": PEER,
-            "verify_keys": {room.key.key_id: {"key": room.key.public_key}},
-            "old_verify_keys": {},
-            "valid_until_ts": int(time.time() * 1000) + 86_400_000,
-        }
-        self.keys = orjson.dumps(room.key.sign_json(keys, PEER))
+        self._answers = RoomAnswers(room, omits=omits)
 
     def answer(self, path: str) -> tuple[int, bytes]:
         """Return status and body for a request."""
         if path.startswith("/_matrix/key/v2/server"):
-            return 200, self.keys
+            return 200, published_keys(PEER)
         _, _, _, _, act, *rest = path.split("/")
-        if act == "make_join":
-            user = rest[1].partition("?")[0].replace("%40", "@").replace("%3A", ":")
-            event = {
-                "type": "m.room.member",
-                "room_id": ROOM,
-                "sender": user,
-                "state_key": user,
-                "content": {"membership": "join"},
-                "prev_events": [self.room.last.event_id],
-                "auth_events": [event.event_id for event in self.room.auth],
-                "depth": self.room.last.depth + 1,
-            }
-            return 200, orjson.dumps({"room_version": "10", "event": event})
-        bodies = {"send_join": self.joined, "state_ids": self.ids, "state": self.state, "send": b'{"pdus":{}}'}
-        found = bodies.get(act)
+        found = b'{"pdus":{}}' if act == "send" else self._answers.answer(act, rest)
         return (404, b'{"errcode":"M_UNRECOGNIZED","error":""}') if found is None else (200, found)
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -177,7 +72,7 @@ class SimulatedServer:
 
 async def simulate(options: argparse.Namespace) -> None:
     """Be the simulated server until the process ends."""
-    room = Room(options.members, options.events)
+    room = Room.large(PEER, options.members, options.events)
     server = SimulatedServer(room, omits=not options.whole)
     listening = await asyncio.start_server(server.serve, "127.0.0.1", options.peer_port)
     _tell({"joined": room.joined, "state": len(room.state), "chain": len(room.chain)})

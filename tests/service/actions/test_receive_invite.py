@@ -51,6 +51,27 @@ async def test_invite_or_knock_comes_to_nothing(net: Network, before: str, after
     assert not await receive_invite.rescind(ctx, PEER, event.pdu), "there is nothing left to take back"
 
 
+async def test_what_came_before_an_invite_does_not_end_it(net: Network) -> None:
+    """An invite is sent at once, so that the end of a ban may arrive after it. The invite's own end cites it."""
+    alice = await net["one.test"].register("alice")
+    ctx, user_id = net["one.test"].ctx, UserId(alice.user_id)
+    room = ForeignRoom(net.peer("peer.test"), EVE)
+    earlier = [room.add("m.room.member", {"membership": what}, key=user_id) for what in ("invite", "ban", "leave")]
+    invite = room.add("m.room.member", {"membership": "invite"}, key=user_id)
+    room_id = RoomId(room.id)
+    await receive_invite.receive_invite(
+        ctx, PEER, room_id, invite.event_id, invite.pdu, room.version, [stripped_state.strip(room.events[0])]
+    )
+    assert members.waits_by(ctx.db, room_id, user_id) == (invite.event_id, invite.depth)
+    assert all(len(item) == 4 for item in members.invite_state(ctx.db, room_id, user_id))
+    for late in earlier:
+        assert not await receive_invite.rescind(ctx, PEER, late.pdu)
+    assert members.membership(ctx.db, room_id, user_id) == "invite"
+    end = room.build("m.room.member", {"membership": "leave"}, key=user_id)
+    assert await receive_invite.rescind(ctx, PEER, end.pdu)
+    assert members.membership(ctx.db, room_id, user_id) == "leave"
+
+
 async def test_room_that_was_not_told_by_its_create_event_cannot_be_left_so(net: Network) -> None:
     """Without a version no event can be read."""
     room, room_id, user_id = await outside(net, "invite", told=[])

@@ -126,7 +126,7 @@ def _may_belong(item: Any, room_id: RoomId) -> bool:
 
 
 def _record(ctx: Context, event: Event, target: UserId, stripped: list[Stripped]) -> None:
-    invite = stripped_state.strip(event)
+    invite = stripped_state.named(event)
     told = [item for item in stripped if (item["type"], item["state_key"]) != (invite["type"], invite["state_key"])]
     with ctx.db.batch() as batch:
         members.record(
@@ -166,6 +166,10 @@ async def rescind(ctx: Context, origin: ServerName, pdu: Any) -> bool:
         return False
     membership = event.membership
     if membership not in ("leave", "ban") or not _waits_outside(ctx, room, user_id):
+        return False
+    waits_by = members.waits_by(ctx.db, room, user_id)
+    if waits_by is not None and waits_by[0] not in event.auth_events and event.depth < waits_by[1]:
+        # It ended an earlier invite, or a ban: events of before may arrive late, as an invite does not wait for them.
         return False
     with ctx.db.batch() as batch:
         members.record(

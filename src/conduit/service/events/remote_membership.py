@@ -131,7 +131,7 @@ async def send_knock(ctx: Context, server: ServerName, event: Event) -> None:
     stripped = [known for known in stripped_state.prune(told) if not _is_own(known, event)]
     with ctx.db.batch() as batch:
         user_id = UserId(event.sender)
-        record(batch, event.room_id, user_id, "knock", stripped=[*stripped, stripped_state.strip(event)])
+        record(batch, event.room_id, user_id, "knock", stripped=[*stripped, stripped_state.named(event)])
         intents.end(batch, event.room_id, user_id)
 
 

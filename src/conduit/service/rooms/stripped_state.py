@@ -43,6 +43,11 @@ def shown(event: Event) -> Stripped:
     return {**strip(event), "event_id": event.event_id, "origin_server_ts": event.origin_server_ts}
 
 
+def named(event: Event) -> Stripped:
+    """Return an invite or a knock to be kept with its place in the room, which `members` hides from clients."""
+    return {**strip(event), "event_id": event.event_id, "depth": event.depth}
+
+
 def of_room(source: CacheSource, room_id: RoomId) -> list[Stripped]:
     """Return the stripped current state of a room, the create event first."""
     return [strip(event) for event in events_of_room(source, room_id)]

@@ -1,6 +1,6 @@
 """`make bench`: measure this server and Synapse, print a table, keep the figures.
 
-make bench                        everything, about 15 minutes
+make bench                        everything, about 25 minutes
 make bench ARGS="--quick"         a tenth of it
 make bench ARGS="--engine lmdb --no-synapse --only send_many"
 """
@@ -13,17 +13,21 @@ import os
 import platform
 import shutil
 import tempfile
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import uvloop
 
-from benches import report, workloads
+from benches import federation, report, state_res, workloads
 from benches.measure import Result
 from benches.peers import Conduit, Peer, Synapse
 
 HERE = Path(__file__).resolve().parent
+STATES = "resolve_states"
+OTHERS = federation.NAMES | {STATES}
+"""What is not measured on the server that the other workloads run on."""
 
 
 async def measure(peer: Peer, scale: workloads.Scale, only: set[str], core: int | None) -> dict[str, Any]:
@@ -75,12 +79,29 @@ def main() -> None:
     directory = Path(tempfile.mkdtemp(prefix="bench-"))
     results: dict[str, Any] = {}
     try:
-        makers = [lambda engine=engine: Conduit(directory / engine, engine) for engine in options.engine or ["rocksdb"]]
+        engines = options.engine or ["rocksdb"]
+        only = set(filter(None, options.only.split(",")))
+        makers: list[Callable[[], Peer]] = [
+            lambda engine=engine: Conduit(directory / engine, engine)  # type: ignore[misc]
+            for engine in engines
+        ]
         if not options.no_synapse:
             makers.append(lambda: Synapse(directory / "synapse"))
-        for make in makers:
-            peer = make()
-            results[peer.name] = uvloop.run(measure(peer, scale, set(filter(None, options.only.split(","))), core))
+        federated = federation.makers(directory, engines, synapse=not options.no_synapse)
+        names = [*(f"conduit-{engine}" for engine in engines), "synapse"]
+        for name, make, (authority, make_federated) in zip(names, makers, federated, strict=False):
+            figures = results[name] = {}
+            if not only or only - OTHERS:
+                figures |= uvloop.run(measure(make(), scale, only, core))
+            if not only or only & federation.NAMES:
+                wider = federation.Scale.quick() if options.quick else federation.Scale()
+                figures |= uvloop.run(federation.measure(make_federated(), authority, wider, only, core))
+        if not only or STATES in only:
+            sizes = [size for size in state_res.SIZES if not options.quick or size <= 10_000]
+            own, other = state_res.figures(sizes, synapse=not options.no_synapse)
+            results[names[0]] |= own
+            if not options.no_synapse:
+                results["synapse"] |= other
     finally:
         shutil.rmtree(directory, ignore_errors=True)
     peers = list(results)

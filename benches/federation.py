@@ -293,6 +293,7 @@ async def join_large(world: World) -> dict[str, Result]:
 
 Workload = Callable[[World], Awaitable[Result | dict[str, Result]]]
 WORKLOADS: tuple[Workload, ...] = (receive_1, receive_50, send_to_many, join_large)
+NAMES = frozenset(workload.__name__ for workload in WORKLOADS)
 
 
 async def measure(

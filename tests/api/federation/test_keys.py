@@ -79,6 +79,20 @@ async def test_keys_that_have_run_out_are_asked_for_anew_but_not_without_end(net
     assert net.board.deliveries.count("a.test") <= RENEWALS + 1
 
 
+async def test_key_that_held_at_the_time_asked_for_is_given_without_asking(net: Network) -> None:
+    """Who checks an old event wants to know of then, and then does not change: even if its server has forgotten the key."""
+    peer = net.peer("a.test")
+    old, held_until = peer.key, net.clock.now_ms() - 24 * HOUR
+    peer.valid_until_ts = held_until
+    await ask(net, {"a.test": {old.key_id: {"minimum_valid_until_ts": 0}}})
+    peer.key, peer.valid_until_ts = SigningKey(bytes(32), "new"), held_until + 1000
+    await ask(net, {"a.test": {old.key_id: {"minimum_valid_until_ts": net.clock.now_ms()}}})
+    asked = net.board.deliveries.count("a.test")
+    documents = await ask(net, {"a.test": {old.key_id: {"minimum_valid_until_ts": held_until}}})
+    assert old.key_id in documents[0]["verify_keys"]
+    assert net.board.deliveries.count("a.test") == asked
+
+
 async def test_many_are_asked_about_at_once(net: Network) -> None:
     """Servers that cannot be reached are left out, names that are none too; this server is among those known."""
     net.peer("a.test"), net.peer("b.test")

@@ -343,11 +343,15 @@ class Keyring:
 
     def _vouches(self, server: str, keys: Mapping[str, int], now: int) -> bool:
         known = self._keys(server)
-        # An answer is used for half of its lifetime.
-        if known is None or now - known.fetched_at > (known.valid_until - known.fetched_at) / 2:
+        if known is None:
             return False
+        # An answer is used for half of its lifetime; longer for who asks what held at a time that is past.
+        is_fresh = now - known.fetched_at <= (known.valid_until - known.fetched_at) / 2
         return all(
-            least <= known.valid_until and (not key_id or key_id in known.keys) for key_id, least in keys.items()
+            (least <= known.valid_until and (not key_id or key_id in known.keys))
+            if is_fresh
+            else (least < now and known.find(key_id, least) is not None)
+            for key_id, least in keys.items()
         )
 
     # --- fetching --------------------------------------------------------------------------------------------------

@@ -35,7 +35,7 @@ from conduit.database.open import open_database
 from conduit.database.watch import Crowd, WakeKey
 from conduit.protocol.ids import RoomId, ServerName, UserId
 from conduit.service import identity, transactions
-from conduit.service.actions import receive_presence, receive_receipts, receive_to_device
+from conduit.service.actions import expel_guests, receive_presence, receive_receipts, receive_to_device
 from conduit.service.admin import reports as admin_reports
 from conduit.service.admin import room as admin_room
 from conduit.service.admin import watch as admin_watch
@@ -103,6 +103,7 @@ class Server:
         ctx.tasks.spawn(sender.run(ctx), name="sender")
         ctx.tasks.spawn(receive_presence.run(ctx), name="presence of strangers")
         ctx.tasks.spawn(receive_receipts.run(ctx), name="receipts")
+        ctx.tasks.spawn(expel_guests.run(ctx), name="guests")
         ctx.tasks.spawn(receive_to_device.run(ctx), name="to-device messages")
         self._listening = await listen.start(self.app, ctx.config.effective_listeners)
 

@@ -8,11 +8,10 @@ from conduit.protocol.errors import Forbidden
 from conduit.protocol.ids import EventId, RoomId, UserId
 from conduit.service import events
 from conduit.service.actions import content_checks
-from conduit.service.actions.leave import leave
+from conduit.service.actions.expel_guests import expel_guests
 from conduit.service.actions.set_membership import set_membership
 from conduit.service.context import Context
 from conduit.service.rooms import members
-from conduit.service.users import accounts
 
 
 async def set_state(
@@ -41,12 +40,5 @@ async def set_state(
     )
     ctx.presence.active(sender)
     if event_type == "m.room.guest_access" and not state_key and content.get("guest_access") != "can_join":
-        await _expel_guests(ctx, room_id)
+        await expel_guests(ctx, room_id)
     return event.event_id
-
-
-async def _expel_guests(ctx: Context, room_id: RoomId) -> None:
-    """Let the local guests of a room leave it: guests may no longer be there."""
-    for user_id in members.joined_local(ctx.db, room_id, ctx.server_name):
-        if accounts.is_guest(ctx.db, user_id):
-            await leave(ctx, user_id, room_id)

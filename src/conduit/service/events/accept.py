@@ -6,7 +6,8 @@ it concerns once it is on disk. Nothing is checked here: the caller has authoris
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import Final
 
 from conduit.database import trees
 from conduit.database.database import Batch
@@ -32,6 +33,9 @@ from conduit.service.rooms import (
 )
 from conduit.service.rooms.client_events import Place
 from conduit.service.sending import queue
+
+GUEST_ACCESS: Final = "guest access"
+"""The first part of the wake key of a room whose guest access has changed."""
 
 
 def accept(
@@ -136,6 +140,7 @@ def _follow(
     """Let the room's current state follow from the event alone: it stands on it."""
     if after != before:
         state.set_current(batch, event.room_id, after, place.live, [(event, key, short)])
+        _heed_guest_access(batch, event.room_id, (event.type,))
     if event.type == "m.room.member" and event.state_key is not None:
         record_member(ctx, batch, event, short, place.live, UserId(event.state_key))
 
@@ -152,6 +157,7 @@ def move_current(ctx: Context, batch: Batch, room_id: RoomId, old: int, new: int
     changed = [(found[events[key]], key, short) for key, short in added.items() if events[key] in found]
     gone = [(pairs[key], key) for key in removed if key not in added]
     state.set_current(batch, room_id, new, count, changed, gone)
+    _heed_guest_access(batch, room_id, (event_type for event_type, _ in pairs.values()))
     for event, _, short in changed:
         if event.type == "m.room.member" and event.state_key is not None:
             record_member(ctx, batch, event, short, count, UserId(event.state_key))
@@ -160,6 +166,12 @@ def move_current(ctx: Context, batch: Batch, room_id: RoomId, old: int, new: int
             user_id = UserId(state_key)
             members.record(batch, room_id, user_id, "leave", count=count, event=0)
             _tell_of_member(ctx, batch, room_id, user_id, "leave")
+
+
+def _heed_guest_access(batch: Batch, room_id: RoomId, changed: Iterable[str]) -> None:
+    """Give news of guest access that has changed, perhaps by another server: guests of this one may have to leave."""
+    if "m.room.guest_access" in changed:
+        batch.wake((GUEST_ACCESS, room_id))
 
 
 def record_member(ctx: Context, batch: Batch, event: Event, short: int, count: int, target: UserId) -> None:

@@ -6,8 +6,11 @@ from typing import Any
 
 from conduit.protocol.ids import RoomId, UserId
 from conduit.service import account_data
+from conduit.service.rooms import directory, state
 from tests.support.client import User
+from tests.support.federation import network
 from tests.support.homeserver import Homeserver
+from tests.support.outgoing import until
 from tests.support.people import people
 
 TAGS = {"tags": {"m.favourite": {"order": 0.5}}}
@@ -64,3 +67,28 @@ async def test_settings_of_any_shape_are_survived(hs: Homeserver) -> None:
     new = (await alice.post(f"/rooms/{old}/upgrade", {"new_version": "11"}))["replacement_room"]
     await bob.join(new)
     assert get(hs, bob, "", "m.direct") == {"@x:y": "!room:y", "z": [5, old, new]}
+
+
+async def test_names_of_another_server_follow_when_it_enters_the_new_room() -> None:
+    """Its aliases and its directory: who has upgraded the room could not move those."""
+    async with network("one.test", "two.test") as net:
+        alice, bob = await net["one.test"].register("alice"), await net["two.test"].register("bob")
+        old = await alice.create_room(preset="public_chat")
+        await bob.post(f"/join/{old}?via=one.test", {})
+        alias = "/directory/room/%23den:two.test"
+        await bob.put(alias, {"room_id": old})
+        two = net["two.test"].ctx.db
+        with two.batch() as batch:
+            directory.set_public(batch, RoomId(old), True)
+        new = (await alice.post(f"/rooms/{old}/upgrade", {"new_version": "12"}))["replacement_room"]
+        false = await alice.create_room(preset="public_chat", creation_content={"predecessor": {"room_id": old}})
+        await bob.post(f"/join/{false}?via=one.test", {})
+        assert (await bob.get(alias))["room_id"] == old
+        await until(lambda: state.current(two, RoomId(old), "m.room.tombstone"))
+        await bob.post(f"/join/{new}?via=one.test", {})
+        assert (await bob.get(alias))["room_id"] == new
+        assert [directory.is_public(two, RoomId(room)) for room in (old, new, false)] == [False, True, False]
+        await bob.put(alias.replace("den", "other"), {"room_id": old})
+        carol = await net["two.test"].register("carol")
+        await carol.post(f"/join/{new}", {})
+        assert (await bob.get(alias.replace("den", "other")))["room_id"] == old

@@ -1,4 +1,4 @@
-"""What a user takes along from a room to the one that replaces it: tags, push rules, and whether it is a direct chat.
+"""What goes along from a room to the one that replaces it: a user's tags, push rules, and whether it is a direct chat; a server's names for it.
 
 Source: client-server API, "Room Upgrades".
 """
@@ -10,7 +10,7 @@ from typing import Any
 from conduit.database.database import Batch
 from conduit.protocol.ids import RoomId, UserId, is_room_id
 from conduit.service import account_data
-from conduit.service.rooms import members, state
+from conduit.service.rooms import aliases, directory, members, state
 
 
 def predecessor_of(batch: Batch, room_id: RoomId) -> RoomId | None:
@@ -36,6 +36,15 @@ def carry_over(batch: Batch, user_id: UserId, room_id: RoomId) -> None:
         account_data.put(batch, user_id, room_id, "m.tag", tags)
     _carry_push_rule(batch, user_id, old, room_id)
     _carry_direct(batch, user_id, old, room_id)
+
+
+def move_names(batch: Batch, old: RoomId, new: RoomId) -> None:
+    """Let this server's aliases of `old` name `new`, and its directory list that instead."""
+    for alias in aliases.of_room(batch, old):
+        aliases.move(batch, alias, new, count=batch.next_count())
+    if directory.is_public(batch, old):
+        directory.set_public(batch, old, False)
+        directory.set_public(batch, new, True)
 
 
 def _carry_push_rule(batch: Batch, user_id: UserId, old: RoomId, room_id: RoomId) -> None:

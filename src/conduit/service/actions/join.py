@@ -11,7 +11,7 @@ from conduit.protocol.ids import EventId, RoomId, ServerName, UserId
 from conduit.protocol.pdu import Event
 from conduit.service import events
 from conduit.service.actions import membership, restricted
-from conduit.service.actions.carry_over import carry_over
+from conduit.service.actions.carry_over import carry_over, move_names, predecessor_of
 from conduit.service.context import Context
 from conduit.service.events import remote_join
 from conduit.service.outbound.errors import Refused, RemoteError
@@ -43,9 +43,15 @@ async def join(
         assert event_id is not None, "members and state agree"
         return event_id
 
+    entering = not membership.is_here(ctx, room_id)
+
     def settle(batch: Batch, event: Event) -> None:
         if before != "join":
             carry_over(batch, user_id, room_id)
+        old = predecessor_of(batch, room_id) if entering else None
+        if old is not None:
+            # Who has upgraded the room has moved the aliases of their own server; ours follow when we do.
+            move_names(batch, old, room_id)
 
     content = membership.content_of(ctx.db, user_id, "join", reason=reason, extra=extra)
     if _is_elsewhere(ctx, room_id, via):

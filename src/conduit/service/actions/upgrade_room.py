@@ -17,11 +17,11 @@ from conduit.protocol.ids import EventId, RoomId, UserId, is_user_id
 from conduit.protocol.power_levels import DEFAULTS, PowerLevels, initial_content, read_level
 from conduit.protocol.room_versions import RoomVersion
 from conduit.service.actions import membership
-from conduit.service.actions.carry_over import carry_over
+from conduit.service.actions.carry_over import carry_over, move_names
 from conduit.service.actions.create_room import version_for_new_room
 from conduit.service.context import Context
 from conduit.service.events import RoomView, new_room_id
-from conduit.service.rooms import aliases, directory, members, state
+from conduit.service.rooms import members, state
 
 COPIED_TYPES = (
     "m.room.join_rules",
@@ -85,7 +85,7 @@ class _Upgrade:
             new.add(self.user_id, "m.room.member", content, state_key=user_id)
         if levels.final is not None:
             new.add(self.user_id, "m.room.power_levels", levels.final, state_key="")
-        self._move_names(new.room_id)
+        move_names(self.batch, self.old.room_id, new.room_id)
         self._close_old()
         carry_over(self.batch, self.user_id, new.room_id)
         return new.room_id
@@ -170,13 +170,6 @@ class _Upgrade:
         return _Levels({**content, "users": {**content["users"], self.user_id: max(needed)}}, content)
 
     # --- the old room
-
-    def _move_names(self, room_id: RoomId) -> None:
-        for alias in aliases.of_room(self.batch, self.old.room_id):
-            aliases.move(self.batch, alias, room_id, count=self.batch.next_count())
-        if directory.is_public(self.batch, self.old.room_id):
-            directory.set_public(self.batch, self.old.room_id, False)
-            directory.set_public(self.batch, room_id, True)
 
     def _close_old(self) -> None:
         """Take the aliases out of the old room's state and let only moderators speak there, as far as the user may."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tests.support.client import User, segment
+from tests.support.federation import network
 from tests.support.homeserver import Homeserver
 
 
@@ -85,3 +86,24 @@ async def test_limit_is_kept_and_told(hs: Homeserver) -> None:
     assert body["limited"] is False
     await alice.post("/user_directory/search", {}, "M_MISSING_PARAM")
     await alice.post("/user_directory/search", {"search_term": 1}, "M_BAD_JSON")
+
+
+async def test_people_of_other_servers_are_found_by_what_they_are_called_in_shared_rooms() -> None:
+    """And by nobody who shares no room with them."""
+    async with network("one.test", "two.test") as net:
+        alice, carol = await net["one.test"].register("alice"), await net["one.test"].register("carol")
+        bob = await net["two.test"].register("bob")
+        await alice.put(f"/profile/{segment(alice.user_id)}/displayname", {"displayname": "Ada Lovelace"})
+        await alice.put(f"/profile/{segment(alice.user_id)}/avatar_url", {"avatar_url": "mxc://one.test/ada"})
+        room = await alice.create_room(preset="public_chat")
+        assert await found(bob, "love") == []
+        await bob.post(f"/join/{room}?via=one.test", {})
+        for term in ("love", "ada lov", "alice", "@alice:one.test"):
+            assert await found(bob, term) == [alice.user_id], term
+        (result,) = (await bob.post("/user_directory/search", {"search_term": "ADA"}))["results"]
+        assert result == {"user_id": alice.user_id, "display_name": "Ada Lovelace", "avatar_url": "mxc://one.test/ada"}
+        assert await found(bob, "") == []
+        assert await found(bob, "carol") == []
+        await carol.post(f"/rooms/{room}/join", {})
+        await bob.post(f"/rooms/{room}/leave", {})
+        assert await found(bob, "love") == []

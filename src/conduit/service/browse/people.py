@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import AsyncIterator
 from typing import Any, Final
 
 from conduit.database import trees
@@ -25,6 +26,8 @@ Json = dict[str, Any]
 DEFAULT_LIMIT: Final = 10
 MAX_LIMIT: Final = 100
 MAX_CANDIDATES: Final = 10_000
+MAX_ELSEWHERE: Final = 5_000
+"""Members of other servers that are looked at for one search."""
 STEP: Final = 200
 ROOMS_A_PAGE: Final = 500
 
@@ -50,9 +53,43 @@ async def search(ctx: Context, seeker: UserId, term: str, limit: int) -> Json:
             ranked.append((-exact, user_id, name))
         if number % STEP == STEP - 1:
             await asyncio.sleep(0)
+    found = {user_id for _, user_id, _ in ranked}
+    avatars: dict[UserId, str] = {}
+    async for user_id, name, avatar_url in _people_elsewhere(ctx, seeker):
+        own = profiles.words(user_id, name)
+        if wanted and user_id not in found and all(any(word.startswith(piece) for word in own) for piece in wanted):
+            found.add(user_id)
+            ranked.append((-sum(piece in own for piece in wanted), user_id, name))
+            if avatar_url is not None:
+                avatars[user_id] = avatar_url
     ranked.sort(key=lambda one: (one[0], one[2] is None, one[1]))
-    results = [_result(ctx.db, user_id, name) for _, user_id, name in ranked[:limit]]
+    results = [_result(ctx.db, user_id, name, avatars.get(user_id)) for _, user_id, name in ranked[:limit]]
     return {"results": results, "limited": len(ranked) > limit}
+
+
+async def _people_elsewhere(ctx: Context, seeker: UserId) -> AsyncIterator[tuple[UserId, str | None, str | None]]:
+    """Return the users of other servers who share a room with the seeker, and name and avatar as they have them there; small rooms first.
+
+    Their profiles are not kept here, so that nothing is known of them but what they have told in rooms. One may come more than once.
+    """
+    rooms = sorted(members.rooms(ctx.db, seeker), key=lambda room_id: members.joined_count(ctx.db, room_id))
+    looked = 0
+    for room_id in rooms:
+        for member in members.joined(ctx.db, room_id):
+            if server_name_of(member) == ctx.server_name:
+                continue
+            looked += 1
+            if looked > MAX_ELSEWHERE:
+                return
+            if looked % STEP == 0:
+                await asyncio.sleep(0)
+            event = state.current(ctx.db, room_id, "m.room.member", member)
+            content = event.content if event is not None else {}
+            yield member, _text(content.get("displayname")), _text(content.get("avatar_url"))
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) else None
 
 
 def _candidates(source: CacheSource, wanted: list[str]) -> list[UserId]:
@@ -84,8 +121,8 @@ def _is_open(source: CacheSource, room_id: RoomId) -> bool:
     return visibility.is_world_readable(source, room_id)
 
 
-def _result(source: CacheSource, user_id: UserId, name: str | None) -> Json:
-    avatar_url = profiles.avatar_url(source, user_id)
+def _result(source: CacheSource, user_id: UserId, name: str | None, avatar_url: str | None) -> Json:
+    avatar_url = profiles.avatar_url(source, user_id) if avatar_url is None else avatar_url
     result: Json = {"user_id": user_id}
     if name is not None:
         result["display_name"] = name

@@ -14,13 +14,13 @@ routes = Routes()
 _RULE = "/_matrix/client/v3/pushrules/global/{kind}/{ruleId}"
 
 
-@routes.get("/_matrix/client/v3/pushrules/", "/_matrix/client/v3/pushrules")
+@routes.get("/_matrix/client/v3/pushrules/")
 async def get_all(ctx: Context, req: Request) -> Json:
     """Return all rules. GET /pushrules/."""
     return rules.ruleset(ctx.db, req.user_id).content()
 
 
-@routes.get("/_matrix/client/v3/pushrules/global/", "/_matrix/client/v3/pushrules/global")
+@routes.get("/_matrix/client/v3/pushrules/global/")
 async def get_global(ctx: Context, req: Request) -> Reply:
     """Return the global rules. GET /pushrules/global/."""
     return Reply(rules.ruleset(ctx.db, req.user_id).rules)

@@ -6,7 +6,7 @@ import pytest
 
 from conduit.database import trees
 from conduit.database.errors import Corrupt
-from conduit.database.layouts import ACCEPTED, OUTLIER, REJECTED, EventMeta, PduId
+from conduit.database.layouts import ACCEPTED, OUTLIER, REJECTED, SOFT_FAILED, EventMeta, PduId
 from conduit.protocol.ids import EventId, RoomId
 from conduit.protocol.pdu import Event
 from conduit.service.events.build import build
@@ -146,10 +146,13 @@ def test_events_are_returned_in_the_order_asked_for() -> None:
     world = World()
     room_id = world.create()
     sent = [world.say(room_id, ALICE, str(number)) for number in range(6)]
+    sent[3:3] = [keep_outlier(world, room_id, status) for status in (OUTLIER, SOFT_FAILED)]
+    rejected = keep_outlier(world, room_id, REJECTED).event_id
     wanted = [event.event_id for event in reversed(sent)]
     world.db.cache_pool.clear()
     timeline.event(world.db, wanted[2])
-    assert [event.event_id for event in timeline.events(world.db, [*wanted, EventId("$none:localhost")])] == wanted
+    others = [rejected, EventId("$none:localhost")]
+    assert [event.event_id for event in timeline.events(world.db, [*others, *wanted, *others])] == wanted
 
 
 @pytest.mark.parametrize("version", ["1", "6", "11", "12"])

@@ -26,6 +26,8 @@ from conduit.protocol.pdu import Event
 from conduit.protocol.room_versions import RoomVersion, version_of_create
 from conduit.service.rooms import short_ids, versions
 
+_CREATE = b'"m.room.create"'
+
 
 def _version_for(source: CacheSource, event_id: EventId, data: bytes) -> RoomVersion:
     pdu = orjson.loads(data)
@@ -62,18 +64,43 @@ def _load(source: CacheSource, event_id: EventId) -> Event | None:
 def _load_many(source: CacheSource, event_ids: list[EventId]) -> list[Event | None]:
     positions = trees.eventid_pduid.get_many(source, event_ids)
     rows = iter(trees.pduid_pdu.get_many(source, [place for place in positions if place is not None]))
+    elsewhere = [event_id for event_id, place in zip(event_ids, positions, strict=True) if place is None]
+    outliers = iter(_outliers(source, elsewhere)) if elsewhere else iter(())
     redactions = trees.redacted.get_many(source, event_ids)
     found: list[Event | None] = []
     room, version = 0, None
     for event_id, place, redaction in zip(event_ids, positions, redactions, strict=True):
-        data = next(rows) if place is not None else None
-        if place is None or data is None:
+        if place is None:
+            outlier = next(outliers)
+            found.append(None if outlier is None else _decode(event_id, *outlier, redaction is not None))
+            continue
+        data = next(rows)
+        if data is None:
             found.append(_load(source, event_id))
             continue
         if version is None or place.room != room:
             room, version = place.room, versions.version_of(source, short_ids.room_of(source, place.room))
         found.append(_decode(event_id, data, version, redaction is not None))
     return found
+
+
+def _outliers(source: CacheSource, event_ids: list[EventId]) -> Iterator[tuple[bytes, RoomVersion] | None]:
+    """Yield the bytes and the version of each event that is in no timeline; `None` for one that is unknown or was rejected."""
+    shorts = short_ids.short_events(source, event_ids)
+    known = iter(facts_of(source, [short for short in shorts if short is not None]))
+    room, version = 0, None
+    for event_id, short, data in zip(
+        event_ids, shorts, trees.eventid_outlierpdu.get_many(source, event_ids), strict=True
+    ):
+        facts = None if short is None else next(known)
+        if data is None or (facts is not None and facts.status == REJECTED):
+            yield None
+        elif facts is None or _CREATE in data:
+            yield data, _version_for(source, event_id, data)
+        else:
+            if version is None or facts.room != room:
+                room, version = facts.room, versions.version_of(source, short_ids.room_of(source, facts.room))
+            yield data, version
 
 
 def _weigh(event: Event | None) -> int:

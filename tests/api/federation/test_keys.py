@@ -9,7 +9,7 @@ import pytest
 
 from conduit.protocol import signing
 from conduit.protocol.signing import SigningKey
-from conduit.service.outbound.keyring import RENEWALS
+from conduit.service.outbound.pauses import RENEWALS
 from conduit.service.outbound.server_keys import read_document
 from tests.support.federation import Network, network
 

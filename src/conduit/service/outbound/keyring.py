@@ -35,6 +35,7 @@ from conduit.protocol.signing import ALGORITHM
 from conduit.service.outbound import own_keys
 from conduit.service.outbound.errors import RemoteError
 from conduit.service.outbound.federation import FederationClient, path
+from conduit.service.outbound.pauses import Pauses
 from conduit.service.outbound.server_keys import BadKeys, KnownKey, ServerKeys, merge, read_document, read_row
 from conduit.utils import base64
 from conduit.utils.clock import Clock
@@ -58,11 +59,6 @@ MAX_STRANGERS = 500
 """Such requests that may wait."""
 IN_MEMORY = 10_000
 """Servers whose keys are kept decoded."""
-FIRST_PAUSE = 30.0
-"""Seconds until a server is asked again that did not have what was looked for; doubles."""
-LONGEST_PAUSE = 600.0
-RENEWALS = 8
-"""How often within `FIRST_PAUSE` a server that answers is asked anew for those to whom this one is a notary."""
 _INLINE = 6
 """Signatures (60 µs each) that are checked at once; more go to a thread."""
 _CHUNK = 128
@@ -118,8 +114,7 @@ class Keyring:
         self._known: OrderedDict[str, ServerKeys] = OrderedDict()
         self._fetching: dict[str, asyncio.Future[None]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        self._pauses: OrderedDict[str, tuple[float, float]] = OrderedDict()
-        self._renewals: OrderedDict[str, tuple[float, int]] = OrderedDict()
+        self._pauses = Pauses(clock)
         self._slots = asyncio.Semaphore(FETCHES)
         self._stranger_slots = asyncio.Semaphore(STRANGERS)
         self._strangers = 0
@@ -376,7 +371,8 @@ class Keyring:
         asked = {
             server: keys
             for server, keys in wanted.items()
-            if server not in self._fetching and (self._may_ask(server) or (renew and self._may_renew(server)))
+            if server not in self._fetching
+            and (self._pauses.may_renew(server) if renew else self._pauses.may_ask(server))
         }
         if asked:
             loop = asyncio.get_running_loop()
@@ -405,30 +401,6 @@ class Keyring:
         if future is not None and not future.done():
             future.set_result(None)
 
-    def _may_ask(self, server: str) -> bool:
-        pause = self._pauses.get(server)
-        return pause is None or self._clock.monotonic() >= pause[0]
-
-    def _may_renew(self, server: str) -> bool:
-        """Tell whether a server may be asked so soon because somebody wants newer keys of it than there are: while it does not fail, some times."""
-        now = self._clock.monotonic()
-        if self._pauses[server][1] > FIRST_PAUSE:
-            return False
-        since, count = self._renewals.pop(server, (now, 0))
-        if now >= since + FIRST_PAUSE:
-            since, count = now, 0
-        self._renewals[server] = (since, count + 1)
-        if len(self._renewals) > IN_MEMORY:
-            self._renewals.popitem(last=False)
-        return count < RENEWALS
-
-    def _pause(self, server: str) -> None:
-        _, length = self._pauses.pop(server, (0.0, FIRST_PAUSE / 2))
-        length = min(length * 2, LONGEST_PAUSE)
-        self._pauses[server] = (self._clock.monotonic() + length, length)
-        if len(self._pauses) > IN_MEMORY:
-            self._pauses.popitem(last=False)
-
     async def _fetch_new(self, wanted: Wanted) -> None:
         left = set(wanted)
         many = len(left) >= _MANY
@@ -438,11 +410,10 @@ class Keyring:
         if not many:
             await self._ask_notaries(wanted, left)
         for server in left:
-            self._pause(server)
+            self._pauses.failed(server)
 
     def _answered(self, server: str) -> None:
-        # What it does not have now it may have in half a minute.
-        self._pauses[server] = (self._clock.monotonic() + FIRST_PAUSE, FIRST_PAUSE / 2)
+        self._pauses.answered(server)
         self._settle(server)
 
     async def _ask_notaries(self, wanted: Wanted, left: set[str]) -> None:
@@ -454,9 +425,9 @@ class Keyring:
             asked = {server: wanted[server] for server in left if server not in self._notaries}
             if not asked:
                 return
-            if not self._knows_current(notary) and self._may_ask(notary):
+            if not self._knows_current(notary) and self._pauses.may_ask(notary):
                 await self._ask_directly(notary, set())
-                self._pause(notary)
+                self._pauses.failed(notary)
             if not self._knows_current(notary):
                 continue
             for server in await self._ask_notary(notary, asked):
@@ -482,7 +453,7 @@ class Keyring:
             except (RemoteError, BadKeys) as error:
                 log.info("keys_not_fetched", server=server, reason=str(error))
                 if settles and server in left:
-                    self._pause(server)
+                    self._pauses.failed(server)
                     left.discard(server)
                     self._settle(server)
                 return

@@ -69,3 +69,21 @@ async def test_state_survives_a_restart_beside_the_senders_own(db: Database, clo
     assert list(again.all_failing()) == [A]
     again.succeeded(A)
     assert trees.destination_state.get(db, A) == {"txn": {"id": "x"}}
+
+
+@pytest.mark.parametrize(("asked", "pause"), [(0, 1_000), (-5, 1_000), (90_000, 90_000), (10**12, 3_600_000)])
+async def test_server_is_left_alone_for_as_long_as_it_asks_for(
+    db: Database, clock: ManualClock, asked: int, pause: int
+) -> None:
+    """Within bounds, however often it has failed; its own requests do not end that, an answer does."""
+    backoff = Backoff(db=db, clock=clock)
+    for _ in range(5):
+        failing = backoff.failed(A, "it answered 429", asked_ms=asked)
+        assert failing.retry_at == clock.now_ms() + pause
+        backoff.alive(A)
+        assert not backoff.may_try(A)
+        clock.jump(pause / 1000)
+        assert backoff.may_try(A)
+    backoff.failed(A, "it answered 429", asked_ms=asked)
+    backoff.succeeded(A)
+    assert backoff.failing(A) is None

@@ -88,6 +88,33 @@ async def test_what_is_no_answer_is_unreachable(
 
 
 @pytest.mark.parametrize(
+    ("status", "wanted", "seconds"),
+    [
+        (429, "120", 120),
+        (429, " 7 ", 7),
+        (429, "99999999999", 3600),
+        (429, "Tue, 14 Nov 2023 22:14:20 GMT", 60),
+        (429, "Tue, 14 Nov 1723 22:14:20 GMT", 1),
+        (429, "soon", None),
+        (429, "-1", None),
+        (503, "120", None),
+    ],
+)
+async def test_pause_that_a_busy_server_asks_for_is_kept(
+    net: Network, federation: FederationClient, status: int, wanted: str, seconds: int | None
+) -> None:
+    """As seconds or a date, within an hour; what is not understood counts as a failure like others."""
+    net.peer(THERE).on("GET", ".*", WireAnswer(status, {"retry-after": wanted}, b"{}"))
+    with pytest.raises(Unreachable):
+        await federation.get(THERE, V1 + "/x")
+    failing = net[HERE].ctx.outbound.backoff.failing(THERE)
+    assert failing is not None
+    assert failing.asked == (seconds is not None)
+    if seconds is not None:
+        assert failing.retry_at == net.clock.now_ms() + seconds * 1000
+
+
+@pytest.mark.parametrize(
     ("answer", "errcode"),
     [
         (WireAnswer(403, {}, b'{"errcode":"M_FORBIDDEN","error":"no"}'), "M_FORBIDDEN"),

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from conduit.database import trees
+from conduit.service.outbound.wire import WireAnswer
 from conduit.service.rooms import receipts, timeline
 from tests.service.sending.schedules import ALICE, World
 from tests.support.client import User
@@ -123,6 +124,21 @@ async def test_answer_that_says_nothing_is_a_failure(
     assert len(sink.requests) == 1
     sink.answer = {}
     await net.clock.advance(7)
+    await sink.gets(lambda: sink.texts == ["hello"])
+
+
+async def test_busy_destination_gets_the_transaction_when_it_has_asked_for_it(
+    net: Network, alice: User, room: str, sink: Sink
+) -> None:
+    """A transaction that is answered with `Retry-After` is sent again after that time, not before."""
+    sink.answer = WireAnswer(429, {"retry-after": "600"}, b"{}")
+    await alice.send(room, "hello")
+    await sink.gets(lambda: sink.requests)
+    sink.answer = {}
+    await net.clock.advance(595)
+    await quiet()
+    assert len(sink.requests) == 1
+    await net.clock.advance(10)
     await sink.gets(lambda: sink.texts == ["hello"])
 
 

@@ -62,7 +62,7 @@ def retry(ctx: Context, server: ServerName) -> bool:
     """Let a server that fails be tried again now; tell whether it does fail."""
     if ctx.outbound.backoff.failing(server) is None:
         return False
-    ctx.outbound.backoff.alive(server)
+    ctx.outbound.backoff.succeeded(server)
     return True
 
 

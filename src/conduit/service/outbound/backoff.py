@@ -1,6 +1,7 @@
 """Which servers are not to be bothered for now, because they did not answer.
 
-After each failure in a row the pause doubles. Any sign of life ends it: an answer, or a signed request of theirs. The state is stored
+After each failure in a row the pause doubles. Any sign of life ends it: an answer, or a signed request of theirs. A pause that the server itself has
+asked for (`Retry-After`) is as long as it says, within an hour, and only an answer ends it. The state is stored
 in `destination_state`, so that a restart does not knock on every dead door again; the sender keeps fields of its own in the same rows.
 """
 
@@ -16,6 +17,9 @@ from conduit.utils.clock import Clock
 
 FIRST_PAUSE_MS = 5_000
 LONGEST_PAUSE_MS = 12 * 3_600_000
+SHORTEST_ASKED_MS = 1_000
+LONGEST_ASKED_MS = 3_600_000
+"""Within these a server is left alone for as long as it asks for."""
 STORED_FROM = 2
 """Failures in a row from which on they are stored: of the names that users mistype or strangers make up, most are tried once."""
 MOST_FAILING = 50_000
@@ -35,6 +39,8 @@ class Failing:
     retry_at: int
     """When it may be tried again, in ms."""
     reason: str
+    asked: bool = False
+    """Whether the server has said itself when."""
 
 
 class Backoff:
@@ -63,14 +69,23 @@ class Backoff:
         failing = self._failing.get(server)
         return failing is None or self._clock.now_ms() >= failing.retry_at
 
-    def failed(self, server: str, reason: str = "") -> Failing:
-        """Note that the server has not answered. Failures of requests that were sent before the last one was noted count once."""
+    def now_ms(self) -> int:
+        """Return the time by which pauses are measured, in ms."""
+        return self._clock.now_ms()
+
+    def failed(self, server: str, reason: str = "", *, asked_ms: int | None = None) -> Failing:
+        """Note that the server has not answered, or has asked for a pause of `asked_ms`. Failures of requests that were sent before the last one was noted count once."""
         now = self._clock.now_ms()
         before = self._failing.get(server)
         if before is not None and now < before.retry_at:
             return before
         failures = 1 if before is None else before.failures + 1
-        failing = Failing(failures, now if before is None else before.since, now + _pause_ms(server, failures), reason)
+        pause = _pause_ms(server, failures)
+        if asked_ms is not None:
+            pause = min(max(asked_ms, SHORTEST_ASKED_MS), LONGEST_ASKED_MS)
+        failing = Failing(
+            failures, now if before is None else before.since, now + pause, reason, asked=asked_ms is not None
+        )
         self._store(server, failing)
         return failing
 
@@ -80,8 +95,10 @@ class Backoff:
             self._store(server, None)
 
     def alive(self, server: str) -> None:
-        """Note a sign of life, such as a signed request of theirs; whoever waits to send to it is woken."""
-        self.succeeded(server)
+        """Note a sign of life, such as a signed request of theirs; whoever waits to send to it is woken, unless the server wants them to wait."""
+        failing = self._failing.get(server)
+        if failing is not None and not (failing.asked and self._clock.now_ms() < failing.retry_at):
+            self._store(server, None)
 
     def _store(self, server: str, failing: Failing | None) -> None:
         name = ServerName(server)

@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import quote, urlencode
 from weakref import WeakValueDictionary
@@ -157,12 +158,12 @@ class FederationClient:
                 raise
         reason = fault(answer)
         if reason is not None:
-            self._backoff.failed(server, reason)
+            self._backoff.failed(server, reason, asked_ms=self._asked_pause(answer.status, answer.headers))
             raise Unreachable(server, reason)
         if 200 <= answer.status < 300:
             self._backoff.succeeded(server)
             return answer
-        raise self._refusal(server, answer.status, answer.body)
+        raise self._refusal(server, answer.status, answer.headers, answer.body)
 
     @asynccontextmanager
     async def stream(
@@ -195,7 +196,7 @@ class FederationClient:
                     body += piece
                     if len(body) > MAX_ANSWER:
                         break
-                raise self._refusal(server, answer.status, body)
+                raise self._refusal(server, answer.status, answer.headers, body)
             self._backoff.succeeded(server)
             yield answer
 
@@ -231,7 +232,19 @@ class FederationClient:
         signature = key.sign(signed_bytes(method, target, self._server_name, server, content))
         return f'X-Matrix origin="{self._server_name}",destination="{server}",key="{key.key_id}",sig="{signature}"'
 
-    def _refusal(self, server: str, status: int, body: bytes) -> Refused | Unreachable:
+    def _asked_pause(self, status: int, headers: Mapping[str, str]) -> int | None:
+        """Return the pause (ms) that an answer asks for, `None` if it asks for none that is understood."""
+        wanted = headers.get("retry-after", "").strip()
+        if status != _TOO_MANY or not wanted:
+            return None
+        if wanted.isascii() and wanted.isdigit():
+            return int(wanted[:9]) * 1000
+        try:
+            return int(parsedate_to_datetime(wanted).timestamp() * 1000) - self._backoff.now_ms()
+        except (ValueError, OverflowError):
+            return None
+
+    def _refusal(self, server: str, status: int, headers: Mapping[str, str], body: bytes) -> Refused | Unreachable:
         try:
             decoded = loads(body, strict=False)
         except MatrixError:
@@ -239,7 +252,7 @@ class FederationClient:
         fields = decoded if isinstance(decoded, dict) else {}
         if (status >= 500 and fields.get("errcode") not in _WELL) or status < 400 or status == _TOO_MANY:
             reason = f"it answered {status}"
-            self._backoff.failed(server, reason)
+            self._backoff.failed(server, reason, asked_ms=self._asked_pause(status, headers))
             return Unreachable(server, reason)
         self._backoff.succeeded(server)
         return Refused(server, status, fields)

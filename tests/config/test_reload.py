@@ -14,6 +14,15 @@ def test_only_what_may_change_is_taken_over() -> None:
     assert reloaded.waiting == ("port",)
 
 
+def test_switching_federation_waits_for_a_restart() -> None:
+    """On or off: nothing of it is taken over, and the log will say so."""
+    off = Config.for_tests(allow_federation=False)
+    on = replace(off, allow_federation=True)
+    for old, new in ((off, on), (on, off)):
+        reloaded = take_over(old, new)
+        assert (reloaded.config, reloaded.taken, reloaded.waiting) == (old, (), ("allow_federation",))
+
+
 def test_same_configuration_changes_nothing() -> None:
     """A reload without changes says so."""
     old = Config.for_tests()

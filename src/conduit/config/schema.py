@@ -338,11 +338,8 @@ class Config:
     default_room_version: str = _setting("Version of new rooms.", "12", choices=ROOM_VERSIONS)
 
     # --- federation
-    allow_federation: bool = _setting(
-        "Whether to talk with other servers.",
-        False,
-        reload=True,
-    )
+    # What goes between servers is started with the server or not at all, so a change waits for a restart.
+    allow_federation: bool = _setting("Whether to talk with other servers.", False)
     federation_allowed_servers: tuple[str, ...] = _setting(
         "The only servers to talk with, as globs like `*.example.org`; all if there are none (not in Conduit).",
         (),

@@ -68,7 +68,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="a tenth of everything")
     parser.add_argument("--engine", action="append", choices=("rocksdb", "lmdb"), help="which engines [rocksdb]")
     parser.add_argument("--no-synapse", action="store_true", help="measure only this server")
-    parser.add_argument("--only", default="", help="workloads, comma-separated")
+    parser.add_argument("--only", default="", help="workloads, comma-separated; `federation` is all with other servers")
     parser.add_argument("--keep", action="store_true", help="keep the figures and draw the chart")
     options = parser.parse_args()
     scale = workloads.Scale.quick() if options.quick else workloads.Scale()
@@ -81,6 +81,8 @@ def main() -> None:
     try:
         engines = options.engine or ["rocksdb"]
         only = set(filter(None, options.only.split(",")))
+        if "federation" in only:
+            only = (only - {"federation"}) | OTHERS
         makers: list[Callable[[], Peer]] = [
             lambda engine=engine: Conduit(directory / engine, engine)  # type: ignore[misc]
             for engine in engines
@@ -113,8 +115,11 @@ def main() -> None:
         kept = {"at": stamp.isoformat(timespec="seconds"), "machine": machine, "results": results}
         folder = HERE / "results"
         folder.mkdir(exist_ok=True)
-        (folder / f"{stamp:%Y-%m-%d}.json").write_text(json.dumps(kept, indent=1) + "\n")
-        (HERE / "chart.svg").write_text(report.chart(results, peers))
+        alone = bool(only) and only <= OTHERS
+        name = f"{stamp:%Y-%m-%d}-federation.json" if alone else f"{stamp:%Y-%m-%d}.json"
+        (folder / name).write_text(json.dumps(kept, indent=1) + "\n")
+        if not alone:
+            (HERE / "chart.svg").write_text(report.chart(results, peers))
 
 
 if __name__ == "__main__":

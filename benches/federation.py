@@ -45,7 +45,7 @@ class Scale:
 
     single: int = 250
     """Events that come alone."""
-    together: int = 2000
+    together: int = 1000
     """Events that come 50 at a time."""
     sends: int = 20
     members: int = 10_000

@@ -265,7 +265,8 @@ async def _join(url: str, server: subprocess.Popen[str]) -> dict[str, Any]:
     complete = time.perf_counter() - began
     stall = _say(server, "stalls")
     peak = _peak_mb(server.pid)
-    listed = await alice.get(f"/_matrix/client/v3/rooms/{ROOM}/joined_members")
+    answer = await alice.request("GET", f"/_matrix/client/v3/rooms/{ROOM}/joined_members")
+    listed = answer.json()
     assert len(listed["joined"]) == count
     return {
         "members": len(listed["joined"]),
@@ -278,6 +279,7 @@ async def _join(url: str, server: subprocess.Popen[str]) -> dict[str, Any]:
         "memory_peak_mb": round(peak),
         "longest_stall_ms": round(stall["stall"] * 1000, 1),
         "stalls_above_20_ms": stall["above"],
+        "first_members_ms": round(answer.seconds * 1000),
     }
 
 

@@ -18,17 +18,19 @@ from conduit.database import trees
 from conduit.database.cache import Cached, CacheSource
 from conduit.database.database import Batch
 from conduit.protocol.errors import Forbidden, LimitExceeded, MatrixError
-from conduit.protocol.ids import EventId, RoomId, ServerName, is_event_id
+from conduit.protocol.ids import EventId, RoomId, ServerName, is_event_id, server_name_of
 from conduit.protocol.pdu import Event
 from conduit.protocol.room_versions import ROOM_VERSIONS, RoomVersion
 from conduit.service.context import Context
 from conduit.service.events import incoming, judge
-from conduit.service.rooms import members, partial, server_access, short_ids, versions
+from conduit.service.rooms import members, partial, server_access, short_ids, state, versions
 
 MAX_OF_ORIGIN = 5000
 """How many events of one server may wait. Who sends more is told to come back later."""
 MAX_EARLY = 500
 """The same while rooms are being joined: how many may wait if one more is of such a room."""
+MAX_PAST = 10_000
+"""Among how many who have left a room its users of this server are looked for."""
 RETRY_MS = 10_000
 KEPT_ANSWERS = 3
 """How many transactions of a server are remembered: it sends the next only after the answer to the one before."""
@@ -110,7 +112,8 @@ def _room(ctx: Context, source: CacheSource, origin: ServerName, pdu: Any) -> tu
         raise Forbidden("This server does not know the room")
     room_id = RoomId(room_id)
     version = versions.find(source, room_id)
-    if version is None or not members.joined_local(source, room_id, ctx.server_name):
+    is_in = version is not None and bool(members.joined_local(source, room_id, ctx.server_name))
+    if version is None or not (is_in or _was_put_out(ctx, source, origin, room_id)):
         # The room's servers hear of a join before we hear that it was taken.
         version = partial.version_being_joined(source, room_id)
         if version is None:
@@ -119,6 +122,21 @@ def _room(ctx: Context, source: CacheSource, origin: ServerName, pdu: Any) -> tu
             raise Forbidden("This server is not in the room yet")
     server_access.require(source, room_id, origin)
     return room_id, version
+
+
+def _was_put_out(ctx: Context, source: CacheSource, origin: ServerName, room_id: RoomId) -> bool:
+    """Tell whether others have removed all users of this server from the room, and the origin is in it.
+
+    It may know what ended that: the removal came from a side of the room that turned out to have had no right to it. Who left by themselves knows better than others.
+    """
+    if not members.has_server(source, room_id, origin):
+        return False
+    for user_id in islice(members.past_and_invited(source, room_id), MAX_PAST):
+        if server_name_of(user_id) == ctx.server_name:
+            event = state.current(source, room_id, "m.room.member", user_id)
+            if event is not None and event.sender != user_id and event.membership in ("leave", "ban"):
+                return True
+    return False
 
 
 def _id_of(pdu: Any, version: RoomVersion | None) -> EventId | None:

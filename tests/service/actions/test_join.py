@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from conduit.protocol.ids import RoomId, UserId
+import pytest
+
+from conduit.protocol.errors import Forbidden
+from conduit.protocol.ids import RoomId, ServerName, UserId
 from conduit.service import events
 from conduit.service.actions import membership
+from conduit.service.actions.join import join
 from conduit.service.rooms import members, timeline
 from conduit.service.users import accounts
 from tests.support.client import User
@@ -148,6 +152,29 @@ async def test_join_as_guest_needs_guest_access(hs: Homeserver) -> None:
     await guest.join(closed, expect="M_FORBIDDEN")
     await guest.join(open_room)
     await guest.set_state(closed, "m.room.member", {"membership": "join"}, guest.user_id, expect="M_FORBIDDEN")
+
+
+async def test_join_as_guest_of_a_room_elsewhere_asks_there() -> None:
+    """Of a room that welcomes guests, be it by invite; and who says so wrongly has the guest leave again."""
+    async with network("one.test", "two.test") as net:
+        alice = await net["one.test"].register("alice")
+        guest = await net["two.test"].register("guest")
+        await make_guest(net["two.test"], guest)
+        welcome = [{"type": "m.room.guest_access", "content": {"guest_access": "can_join"}}]
+        opened = await alice.create_room(preset="private_chat", initial_state=welcome)
+        closed = await alice.create_room(preset="public_chat")
+        await guest.post(f"/join/{opened}?via=one.test", {}, "M_GUEST_ACCESS_FORBIDDEN")
+        await guest.post(f"/join/{closed}?via=one.test", {}, "M_GUEST_ACCESS_FORBIDDEN")
+        # What was said of a room is remembered for a while.
+        await net["two.test"].clock.advance(600)
+        await alice.post(f"/rooms/{opened}/invite", {"user_id": guest.user_id})
+        await guest.post(f"/join/{opened}", {})
+        who, via = UserId(guest.user_id), [ServerName("one.test")]
+        with pytest.raises(Forbidden):
+            await join(net["two.test"].ctx, who, RoomId(closed), via=via, is_guest=True, guests_welcome=True)
+        two = net["two.test"].ctx.db
+        assert members.is_joined(two, RoomId(opened), UserId(guest.user_id))
+        assert not members.is_joined(two, RoomId(closed), UserId(guest.user_id))
 
 
 async def test_join_by_two_requests_at_once_makes_one_event(hs: Homeserver) -> None:

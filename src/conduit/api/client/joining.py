@@ -7,11 +7,20 @@ from conduit.api.request import Json, Request
 from conduit.api.suspension import require_unsuspended
 from conduit.api.web import Auth, Limit, Routes
 from conduit.protocol.errors import InvalidParam
-from conduit.protocol.ids import RoomId, ServerName, is_server_name, parse_room_alias, parse_room_id, parse_user_id
+from conduit.protocol.ids import (
+    RoomId,
+    ServerName,
+    UserId,
+    is_server_name,
+    parse_room_alias,
+    parse_room_id,
+    parse_user_id,
+)
 from conduit.service.actions.aliases import look_up
 from conduit.service.actions.join import join
 from conduit.service.actions.knock import knock
 from conduit.service.actions.redeem_invite import redeem
+from conduit.service.browse import remote_summaries
 from conduit.service.context import Context
 
 routes = Routes()
@@ -52,9 +61,25 @@ async def _join(ctx: Context, req: Request, room_id: RoomId, via: list[ServerNam
     # Clients may put more into their member event, as by setting it as state.
     extra = {name: value for name, value in body.items() if name not in ("reason", "third_party_signed")}
     assert req.requester is not None
-    await join(ctx, req.user_id, room_id, via=via, is_guest=req.requester.is_guest, reason=reason, extra=extra)
+    is_guest = req.requester.is_guest
+    await join(
+        ctx,
+        req.user_id,
+        room_id,
+        via=via,
+        is_guest=is_guest,
+        guests_welcome=is_guest and await _are_guests_welcome(ctx, req.user_id, room_id, via),
+        reason=reason,
+        extra=extra,
+    )
     ctx.presence.active(req.user_id)
     return {"room_id": room_id}
+
+
+async def _are_guests_welcome(ctx: Context, user_id: UserId, room_id: RoomId, via: list[ServerName]) -> bool:
+    """Tell whether guests may enter a room, by what the servers in it say if it is not here."""
+    summary = await remote_summaries.find(ctx, room_id, user_id, via)
+    return summary is not None and summary.get("guest_can_join") is True
 
 
 def _via(req: Request) -> list[ServerName]:

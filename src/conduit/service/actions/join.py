@@ -12,6 +12,7 @@ from conduit.protocol.pdu import Event
 from conduit.service import events
 from conduit.service.actions import membership, restricted
 from conduit.service.actions.carry_over import carry_over, move_names, predecessor_of
+from conduit.service.actions.expel_guests import expel_guests
 from conduit.service.context import Context
 from conduit.service.events import remote_join
 from conduit.service.outbound.errors import Refused, RemoteError
@@ -28,10 +29,13 @@ async def join(
     *,
     via: Sequence[ServerName] = (),
     is_guest: bool = False,
+    guests_welcome: bool = False,
     reason: str | None = None,
     extra: dict[str, Any] | None = None,
 ) -> EventId:
     """Join `user_id` to a room and return the id of the member event; `extra` is further content for it, `via` names servers that are in the room.
+
+    `guests_welcome` says that guests may enter the room if it is elsewhere, as somebody there has told; whether that is so is seen once inside.
 
     Who is joined already and gives neither `reason` nor `extra` stays as they are. Raises `NotFound` for a room that nobody is known to be in,
     `Forbidden` for all that the room's rules refuse, and what other servers say where they are asked.
@@ -55,7 +59,12 @@ async def join(
 
     content = membership.content_of(ctx.db, user_id, "join", reason=reason, extra=extra)
     if _is_elsewhere(ctx, room_id, via):
-        event = await _enter(ctx, user_id, room_id, content, via, settle, is_guest=is_guest)
+        if is_guest and not guests_welcome:
+            raise GuestAccessForbidden("Guests may not join this room")
+        event = await _enter(ctx, user_id, room_id, content, via, settle)
+        if event is not None and is_guest:
+            await expel_guests(ctx, room_id)
+            membership.require_guest_access(ctx.db, room_id)
         if event is not None:
             return event.event_id
     if is_guest:
@@ -80,12 +89,8 @@ async def _enter(
     content: dict[str, Any],
     via: Sequence[ServerName],
     settle: Callable[[Batch, Event], None],
-    *,
-    is_guest: bool,
 ) -> Event | None:
     """Join a room that is elsewhere, through a server in it; `None` if the room is here after all."""
-    if is_guest:
-        raise GuestAccessForbidden("Guests may not join rooms of other servers")
     failures: list[RemoteError] = []
     async with ctx.locks.entry(room_id):
         if not _is_elsewhere(ctx, room_id, via):

@@ -10,7 +10,7 @@ import pytest
 from tests.partition.schedule import Camp, Quarrel
 from tests.support.federation import Network, network
 
-SCHEDULES = 200 if os.environ.get("TEST_DEPTH") == "full" else int(os.environ.get("QUARRELS", "6"))
+SCHEDULES = 200 if os.environ.get("TEST_DEPTH") == "full" else 6
 FIRST_SEED = int(os.environ.get("QUARREL_SEED", "1"))
 """Set it to see other quarrels."""
 NAMES = ("one.test", "two.test", "three.test")

@@ -172,6 +172,12 @@ class ThreepidDenied(MatrixError):
     default_status = 403
 
 
+class ThreepidMediumNotSupported(MatrixError):
+    """Third-party identifiers of this kind cannot be added here."""
+
+    errcode = "M_THREEPID_MEDIUM_NOT_SUPPORTED"
+
+
 class UnsupportedRoomVersion(MatrixError):
     """The room version is not one that this server speaks."""
 

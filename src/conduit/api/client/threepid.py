@@ -8,7 +8,7 @@ from __future__ import annotations
 from conduit.api import fields, third_party
 from conduit.api.request import Json, Request
 from conduit.api.web import Auth, Limit, Routes
-from conduit.protocol.errors import ThreepidDenied
+from conduit.protocol.errors import ThreepidDenied, ThreepidMediumNotSupported
 from conduit.service.actions import bind_threepid as action
 from conduit.service.context import Context
 from conduit.service.outbound.identity_server import IdentityServer
@@ -66,6 +66,15 @@ async def unbind(ctx: Context, req: Request) -> Json:
 @routes.post(
     f"{_ACCOUNT}/3pid/email/requestToken",
     f"{_ACCOUNT}/3pid/msisdn/requestToken",
+    auth=Auth.NONE,
+    limit=Limit.LOGIN,
+)
+async def request_token_to_add(ctx: Context, req: Request) -> Json:
+    """Refuse to validate an identifier that is to be added. POST /account/3pid/email/requestToken, .../msisdn/requestToken."""
+    raise ThreepidMediumNotSupported("This server sends no mail and no text messages")
+
+
+@routes.post(
     f"{_ACCOUNT}/password/email/requestToken",
     f"{_ACCOUNT}/password/msisdn/requestToken",
     "/_matrix/client/v3/register/email/requestToken",

@@ -10,7 +10,7 @@ import pytest
 
 from conduit.database import trees
 from conduit.protocol.signing import SigningKey
-from conduit.service.events import inbox
+from conduit.service.events import fold, inbox
 from conduit.service.rooms import timeline
 from tests.support.federation import Network, endpoint_of, network
 from tests.support.guest import Guest, is_shown, room_of, until, worked_off
@@ -86,3 +86,46 @@ async def test_advisory_25_keys_that_do_not_come_hold_up_nobody_else(
     answered.set()
     await worked_off(net["one.test"])
     assert not is_shown(net, hangs)
+
+
+async def test_advisory_25_event_that_builds_on_one_that_hangs_comes_by_another_server(net: Network) -> None:
+    """A server sends an event and lets us wait for what lies before it; who has built on that is asked, and need not wait for it."""
+    _, room = await room_of(net)
+    guest = await Guest.enter(net, room)
+    other = await Guest.enter(net, room, name="other.test", user="olga")
+    other.events.update(guest.events)
+    guest.learn(other.join)
+    answered = asyncio.Event()
+
+    async def wait(incoming: object) -> tuple[int, dict[str, str]]:
+        await answered.wait()
+        return 404, {}
+
+    guest.peer.on("POST", "/_matrix/federation/v1/get_missing_events/.*", wait)
+    other.serve()
+    kept_back = guest.message("kept back", prev=[other.join])
+    hangs = guest.message("hangs")
+    await guest.peer.send("one.test", [hangs])
+    await until(lambda: bool(guest.asked("get_missing_events")))
+    for event in (kept_back, hangs):
+        other.learn(event)
+    goes_on = other.message("goes on", prev=[hangs])
+    await other.peer.send("one.test", [goes_on])
+    await until(lambda: is_shown(net, goes_on))
+    assert is_shown(net, hangs)
+    answered.set()
+    await worked_off(net["one.test"])
+
+
+async def test_leaves_that_cannot_be_folded_hold_up_nothing(net: Network, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The room goes on, and so does the server."""
+
+    async def fails(*_: object) -> None:
+        raise RuntimeError("as if there were a bug")
+
+    monkeypatch.setattr(fold, "fold", fails)
+    _, room = await room_of(net)
+    guest = await Guest.enter(net, room)
+    for number in range(3):
+        await guest.send(guest.message(str(number)))
+        assert is_shown(net, guest.tip)

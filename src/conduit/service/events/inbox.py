@@ -1,8 +1,9 @@
 """Working off the events that other servers have sent: a worker for each room, in the order of their arrival.
 
 A worker takes a run of events at a time: signatures are checked together, and all that stand on what is known are decided on in one batch. An event for which others must
-be asked first, or that needs keys of a third server, goes aside into the lane of its origin, with everything after it that comes from there or builds on it. So nothing
-that a slow or hostile server makes us ask for holds up the events of others in the room.
+be asked first, or that needs keys of a third server, goes aside into the lane of its origin, with everything after it that comes from there. What others send that builds
+on it goes into lanes of their own: they have what it builds on, and are asked for it. So nothing that a slow or hostile server makes us ask for holds up the events of others
+in the room. What is in a lane is read anew when its turn comes, for a server can let thousands of large events wait.
 
 Rows are removed in the batch that decides on their event, so whatever was answered to a transaction is worked off, after a crash too.
 """
@@ -12,6 +13,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from time import perf_counter
+from typing import NamedTuple
 from weakref import WeakValueDictionary
 
 import structlog
@@ -48,14 +50,18 @@ async def run(ctx: Context) -> None:
         await Inbox(ctx).run()
 
 
-class _Item:
-    """A staged event in a lane; `checked` is the event once its signatures have been verified."""
+class _Checked(NamedTuple):
+    """A staged event, and the event as it is now that its signatures have been verified."""
 
-    __slots__ = ("checked", "staged")
+    staged: Staged
+    event: Event
 
-    def __init__(self, staged: Staged, checked: Event | None) -> None:
-        self.staged = staged
-        self.checked = checked
+
+class _Waiting(NamedTuple):
+    """A staged event in a lane."""
+
+    at: int
+    event_id: EventId
 
 
 class _Room:
@@ -69,17 +75,15 @@ class _Room:
         self.read_to = 0
         self.has_news = False
         self.is_worked = False
-        self.lanes: dict[ServerName, deque[_Item]] = {}
-        self.aside: dict[EventId, ServerName] = {}
-        """Which events are in which lane."""
+        self.lanes: dict[ServerName, deque[_Waiting]] = {}
+        self.aside: set[EventId] = set()
+        """Which events are in lanes."""
 
-    def lane_for(self, staged: Staged) -> ServerName | None:
-        """Return the lane that an event belongs into because of what is in it already."""
+    def is_for_lane(self, staged: Staged) -> bool:
+        """Tell whether an event has to go into the lane of its origin because of what is in lanes already."""
         if not self.lanes:
-            return None
-        if staged.origin in self.lanes:
-            return staged.origin
-        return next((self.aside[prev] for prev in staged.event.prev_events if prev in self.aside), None)
+            return False
+        return staged.origin in self.lanes or not self.aside.isdisjoint(staged.event.prev_events)
 
 
 class Inbox:
@@ -124,7 +128,7 @@ class Inbox:
                 room.has_news = True
                 room.read_to = 0
                 await self._ctx.clock.sleep(FULL_SECONDS)
-            await fold.fold(self._ctx, room.room_id)
+            await self._fold(room)
         room.is_worked = False
         self._leave(room)
 
@@ -148,31 +152,33 @@ class Inbox:
         for count, staged in _prev_first(rows):
             if staged is None or judge.is_settled(ctx.db, staged.event.event_id):
                 done.append(count)
-            elif (lane := room.lane_for(staged)) is not None:
-                self._put_aside(room, lane, _Item(staged, None))
-            elif not _is_own(staged):
-                self._put_aside(room, staged.origin, _Item(staged, None))
+            elif room.is_for_lane(staged) or not _is_own(staged):
+                self._put_aside(room, staged)
             else:
                 direct.append(staged)
         try:
             async with asyncio.timeout(VERIFY_SECONDS):
                 checked = await incoming.verified(ctx, [(staged.event, staged.essence) for staged in direct])
-        except TimeoutError:
-            # Some key of the origin has to be fetched, and it takes its time over that.
+        except DatabaseError:
+            raise
+        except Exception as error:
+            # Some key of the origin has to be fetched, and it takes its time over that. If it is anything else, whose fault it was shows one by one.
+            if not isinstance(error, TimeoutError):
+                log.exception("run_failed", room_id=room.room_id)
             for staged in direct:
-                self._put_aside(room, staged.origin, _Item(staged, None))
+                self._put_aside(room, staged)
             direct, checked = [], []
-        good: deque[_Item] = deque()
+        good: deque[_Checked] = deque()
         for staged, event in zip(direct, checked, strict=True):
             if isinstance(event, str):
                 done.append(staged.at)
                 _log(staged.event, Outcome(Verdict.DROPPED, event))
             else:
-                good.append(_Item(staged, event))
+                good.append(_Checked(staged, event))
         await self._decide(room, good, done)
         return True
 
-    async def _decide(self, room: _Room, items: deque[_Item], done: list[int]) -> None:
+    async def _decide(self, room: _Room, items: deque[_Checked], done: list[int]) -> None:
         """Decide on checked events, as many in one batch as time allows; `done` are rows that are no longer needed."""
         ctx = self._ctx
         while items or done:
@@ -189,35 +195,34 @@ class Inbox:
                 # Whose fault it was shows when they are decided on one by one.
                 log.exception("run_failed", room_id=room.room_id)
                 for item in items:
-                    self._put_aside(room, item.staged.origin, item)
+                    self._put_aside(room, item.staged)
                 return
             done, items = [], left
             if lacks:
-                item = items.popleft()
-                self._put_aside(room, room.lane_for(item.staged) or item.staged.origin, item)
+                self._put_aside(room, items.popleft().staged)
             await asyncio.sleep(0)
 
-    def _decide_some(self, room: _Room, batch: Batch, items: deque[_Item]) -> bool:
+    def _decide_some(self, room: _Room, batch: Batch, items: deque[_Checked]) -> bool:
         """Decide on events from the front until one lacks something (then `True`) or time is over."""
         until = perf_counter() + BATCH_SECONDS
         while items and perf_counter() < until:
-            item = items[0]
-            event = item.checked
-            assert event is not None, "its signatures were verified"
-            if room.lane_for(item.staged) is not None or _asks_policy_server(self._ctx, event):
+            staged, event = items[0]
+            if room.is_for_lane(staged) or _asks_policy_server(self._ctx, event):
                 return True
             verdict = judge.settle(self._ctx, batch, event, Progress())
             if isinstance(verdict, Lacking):
                 return True
             _log(event, verdict)
-            staging.remove(batch, room.short, item.staged.at)
+            staging.remove(batch, room.short, staged.at)
             items.popleft()
         return False
 
     # --- lanes -----------------------------------------------------------------------------------------------------
 
-    def _put_aside(self, room: _Room, lane: ServerName, item: _Item) -> None:
-        room.aside[item.staged.event.event_id] = lane
+    def _put_aside(self, room: _Room, staged: Staged) -> None:
+        lane = staged.origin
+        room.aside.add(staged.event.event_id)
+        item = _Waiting(staged.at, staged.event.event_id)
         waiting = room.lanes.get(lane)
         if waiting is not None:
             waiting.append(item)
@@ -233,36 +238,51 @@ class Inbox:
         while waiting:
             async with slots, self._places:
                 await self._work_off(room, waiting[0])
-            item = waiting.popleft()
-            room.aside.pop(item.staged.event.event_id, None)
+            room.aside.discard(waiting.popleft().event_id)
         del room.lanes[lane]
-        await fold.fold(self._ctx, room.room_id)
+        await self._fold(room)
         self._leave(room)
 
-    async def _work_off(self, room: _Room, item: _Item) -> None:
+    async def _work_off(self, room: _Room, item: _Waiting) -> None:
         """Decide on one event, however long it takes to get what it builds on; then its row is gone."""
-        ctx, staged = self._ctx, item.staged
+        ctx = self._ctx
+        is_decided = False
         while True:
             try:
-                event: Event | str | None = item.checked
-                if event is None:
-                    [event] = await incoming.verified(ctx, [(staged.event, staged.essence)])
-                if isinstance(event, str):
-                    _log(staged.event, Outcome(Verdict.DROPPED, event))
-                else:
-                    await receive.process(ctx, staged.origin, event)
+                if not is_decided:
+                    await self._process(room, item)
+                is_decided = True
                 with ctx.db.batch() as batch:
-                    staging.remove(batch, room.short, staged.at)
+                    staging.remove(batch, room.short, item.at)
                 return
             except DiskFull:
                 await ctx.clock.sleep(FULL_SECONDS)
             except DatabaseError:
                 raise
             except Exception:
-                log.exception("event_failed", room_id=room.room_id, event_id=staged.event.event_id)
-                with ctx.db.batch() as batch:
-                    staging.remove(batch, room.short, staged.at)
-                return
+                log.exception("event_failed", room_id=room.room_id, event_id=item.event_id)
+                is_decided = True
+
+    async def _process(self, room: _Room, item: _Waiting) -> None:
+        staged = staging.find(self._ctx.db, room.short, item.at)
+        if staged is None:
+            return
+        [event] = await incoming.verified(self._ctx, [(staged.event, staged.essence)])
+        if isinstance(event, str):
+            _log(staged.event, Outcome(Verdict.DROPPED, event))
+        else:
+            await receive.process(self._ctx, staged.origin, event)
+
+    async def _fold(self, room: _Room) -> None:
+        """Keep the room's leaves few. That it cannot be done now keeps nobody from working off the next events."""
+        try:
+            await fold.fold(self._ctx, room.room_id)
+        except DiskFull:
+            log.warning("leaves_not_folded", room_id=room.room_id, reason="the disk is full")
+        except DatabaseError:
+            raise
+        except Exception:
+            log.exception("leaves_not_folded", room_id=room.room_id)
 
 
 Row = tuple[int, Staged | None]

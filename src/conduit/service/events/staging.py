@@ -170,17 +170,29 @@ def waiting(source: CacheSource, room: int, after: int, limit: int) -> list[tupl
     """Return up to `limit` of a short room's staged events after the count `after`, each with its count; `None` for one that cannot be read any more."""
     found: list[tuple[int, Staged | None]] = []
     version = versions.find(source, short_ids.room_of(source, room))  # unknown: joining it came to nothing
-    for (_, count), (origin, data) in islice(trees.stagedpdu.scan(source, (room,), after=after), limit):
+    for (_, count), row in islice(trees.stagedpdu.scan(source, (room,), after=after), limit):
         staged = _STAGED.peek(source, (room, count))
-        if staged is None and version is not None:
-            try:
-                event, essence = incoming.read(orjson.loads(data), version)
-            except (MatrixError, ValueError):
-                pass
-            else:
-                staged = Staged(room, count, ServerName(origin), event, essence)
-        found.append((count, staged))
+        found.append((count, staged if staged is not None or version is None else _decoded(room, count, row, version)))
     return found
+
+
+def find(source: CacheSource, room: int, at: int) -> Staged | None:
+    """Return one staged event of a short room; `None` if it is not there or cannot be read any more."""
+    staged = _STAGED.peek(source, (room, at))
+    if staged is not None:
+        return staged
+    row = trees.stagedpdu.get(source, (room, at))
+    version = versions.find(source, short_ids.room_of(source, room))
+    return None if row is None or version is None else _decoded(room, at, row, version)
+
+
+def _decoded(room: int, at: int, row: tuple[str, bytes], version: RoomVersion) -> Staged | None:
+    origin, data = row
+    try:
+        event, essence = incoming.read(orjson.loads(data), version)
+    except (MatrixError, ValueError):
+        return None
+    return Staged(room, at, ServerName(origin), event, essence)
 
 
 def remove(batch: Batch, room: int, count: int) -> None:

@@ -29,6 +29,26 @@ _PORTS = range(20_000, 32_000)
 """Below those from which the system takes the ports of outgoing connections, so that a server finds its own again."""
 _RATE = {"per_second": 100_000, "burst_count": 100_000}
 
+_LIMITS = {
+    "rc_message": _RATE,
+    "rc_registration": _RATE,
+    "rc_admin_redaction": _RATE,
+    "rc_room_creation": _RATE,
+    "rc_media_create": _RATE,
+    "rc_presence": {"per_user": _RATE},
+    "rc_reports": _RATE,
+    "rc_key_requests": _RATE,
+    "rc_third_party_invite": _RATE,
+    "rc_login": {"address": _RATE, "account": _RATE, "failed_attempts": _RATE},
+    "rc_joins": {"local": _RATE, "remote": _RATE},
+    "rc_joins_per_room": _RATE,
+    "rc_invites": {"per_room": _RATE, "per_user": _RATE, "per_issuer": _RATE},
+    "rc_federation": {"window_size": 1000, "sleep_limit": 100_000, "reject_limit": 100_000, "concurrent": 100},
+    "federation_rr_transactions_per_room_per_second": 100_000,
+    "remote_media_download_burst_count": "1G",
+    "remote_media_download_per_second": "1G",
+}
+
 
 def synapse_python() -> Path | None:
     """Return a Python that has Synapse: of `SYNAPSE_PYTHON`, else what `scripts/synapse-venv` has made; `None` if there is none."""
@@ -110,23 +130,7 @@ class Synapse:
                 "destination_retry_multiplier": 1,
                 "destination_max_retry_interval": "1s",
             },
-            "rc_message": _RATE,
-            "rc_registration": _RATE,
-            "rc_admin_redaction": _RATE,
-            "rc_room_creation": _RATE,
-            "rc_media_create": _RATE,
-            "rc_presence": {"per_user": _RATE},
-            "rc_reports": _RATE,
-            "rc_key_requests": _RATE,
-            "rc_third_party_invite": _RATE,
-            "rc_login": {"address": _RATE, "account": _RATE, "failed_attempts": _RATE},
-            "rc_joins": {"local": _RATE, "remote": _RATE},
-            "rc_joins_per_room": _RATE,
-            "rc_invites": {"per_room": _RATE, "per_user": _RATE, "per_issuer": _RATE},
-            "rc_federation": {"window_size": 1000, "sleep_limit": 100_000, "reject_limit": 100_000, "concurrent": 100},
-            "federation_rr_transactions_per_room_per_second": 100_000,
-            "remote_media_download_burst_count": "1G",
-            "remote_media_download_per_second": "1G",
+            **_LIMITS,
         }
         seed = "MDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDA"
         (self.folder / "signing.key").write_text(f"ed25519 tests {seed}\n")

@@ -61,6 +61,20 @@ def test_who_is_no_longer_in_the_room_learns_what_led_there_and_no_more() -> Non
         for_servers.open_room(world.ctx, ServerName("stranger.test"), room_id, at=[ban.event_id])
 
 
+def test_who_left_still_tells_what_led_to_the_leave() -> None:
+    """Others may have been away when the last of this server left: they take the leave only with what lies before it."""
+    world = World()
+    room_id, _ = visited(world)
+    world.say(room_id, ALICE, "goodbye")
+    leave = world.leave(room_id, ALICE)
+    room = for_servers.open_room(world.ctx, PEER, room_id, at=[leave.event_id])
+    assert bodies(for_servers.missing_events(room, [leave.event_id], [], 1, 0)) == ["goodbye"]
+    with pytest.raises(NotFound):
+        for_servers.open_room(world.ctx, ServerName("stranger.test"), room_id, at=[leave.event_id])
+    with pytest.raises(NotFound):
+        for_servers.open_room(world.ctx, PEER, room_id, at=[UNKNOWN])
+
+
 def test_advisory_03_events_of_other_rooms_are_not_found() -> None:
     """Under the name of a room that the server is in."""
     world = World()

@@ -26,15 +26,17 @@ from conduit.service.rooms import members, partial, server_access, state, timeli
 Json = dict[str, Any]
 
 
-def require_resident(ctx: Context, origin: ServerName, room_id: RoomId) -> RoomVersion:
+def require_resident(ctx: Context, origin: ServerName, room_id: RoomId, *, or_former: bool = False) -> RoomVersion:
     """Return the version of a room of which a server asks something.
 
-    Raises `NotFound` for a room that nobody of this server is in, `Forbidden` for a blocked one and for servers that its access control list shuts out.
+    Raises `NotFound` for a room that nobody of this server is in, with `or_former` only if nobody ever was, and
+    `Forbidden` for a blocked one and for servers that its access control list shuts out.
     """
     source = ctx.db
     if server_access.is_blocked(source, room_id):
         raise Forbidden("This server takes no part in the room")
-    if not state.exists(source, room_id) or not members.joined_local(source, room_id, ctx.server_name):
+    is_in = or_former or members.joined_local(source, room_id, ctx.server_name)
+    if not state.exists(source, room_id) or not is_in:
         raise NotFound("This server is not in the room")
     server_access.require(source, room_id, origin)
     return state.version_of(source, room_id)

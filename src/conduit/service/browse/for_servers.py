@@ -95,14 +95,19 @@ class Room:
 def open_room(ctx: Context, origin: ServerName, room_id: RoomId, *, at: Sequence[EventId] = ()) -> Room:
     """Return the room for a server that asks for something in it.
 
-    Who is no longer in it is let in to what led to the events `at`, if it was in the room then: it could not follow how it came out of it otherwise.
+    What led to the events `at` is told to every server that was in the room then, and whether or not this one is still in it: else nobody could
+    follow how somebody came out of the room, nor take the last event of those who left it.
     Raises `NotFound` for a room that nobody of this server is in, `Forbidden` if the asking server is not in it, or shut out by its access control list.
     """
+    if at and state.exists(ctx.db, room_id):
+        version = require_resident(ctx, origin, room_id, or_former=True)
+        room = Room(ctx.db, room_id, version, origin, accounts.erased(ctx.db))
+        if all(map(room.was_in, at)):
+            return room
     version = require_resident(ctx, origin, room_id)
-    room = Room(ctx.db, room_id, version, origin, accounts.erased(ctx.db))
-    if not members.has_server(ctx.db, room_id, origin) and not (at and all(map(room.was_in, at))):
+    if not members.has_server(ctx.db, room_id, origin):
         raise Forbidden("Your server is not in the room")
-    return room
+    return Room(ctx.db, room_id, version, origin, accounts.erased(ctx.db))
 
 
 def one_event(ctx: Context, origin: ServerName, event_id: EventId) -> bytes:

@@ -44,7 +44,7 @@ async def test_leaving_that_was_cut_off_goes_on_at_the_next_start(hs: Homeserver
 
 
 async def test_nothing_of_the_account_is_left_but_its_name(hs: Homeserver) -> None:
-    """Keys, backups, pushers, filters and account data of an erased one; the name stays taken."""
+    """Keys, backups, pushers, filters and account data of an erased one; the name stays taken, and how many changes of devices were told."""
     alice = await hs.register("alice")
     with hs.ctx.db.batch() as batch:
         trees.keyid_key.put(batch, (ALICE, "master"), {})
@@ -62,4 +62,4 @@ async def test_nothing_of_the_account_is_left_but_its_name(hs: Homeserver) -> No
         for key, _ in hs.ctx.db.scan(name, b"", None)
         if key.split(b"\xff")[0] == ALICE.encode()
     }
-    assert left <= {"userid_password", "account", "devicelist_latest", "userid_devicelistversion"}
+    assert left <= {"userid_password", "account", "devicelist_latest", "devicelist_chain", "userid_devicelistversion"}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 
+import orjson
 import pytest
 
 from conduit.database import trees
@@ -155,6 +156,50 @@ async def test_device_lists_are_folded_into_the_newest_of_each_user(
     assert newest == {"@alice:one.test": 2499, "@anne:one.test": 2498}
     assert [content["number"] for content in sink.edus("m.direct_to_device")] == [0, 1000, 2000]
     assert list(trees.destination_queue.keys(db)) == []
+
+
+async def test_device_lists_for_a_server_that_is_behind_take_each_others_place(
+    net: Network, alice: User, room: str
+) -> None:
+    """However many there are while nobody tries to send them, one of each user and kind waits."""
+    db = net["one.test"].ctx.db
+    net.board.down(TWO)
+    await alice.send(room, "hello")
+    await fall_behind(net)
+    for number in range(300):
+        with db.batch() as batch:
+            for user in ("@alice:one.test", "@anne:one.test"):
+                content = {"user_id": user, "device_id": "D", "stream_id": number, "prev_id": [number - 1]}
+                queue.enqueue_edu(batch, TWO, {"edu_type": "m.device_list_update", "content": content})
+                queue.enqueue_edu(batch, TWO, {"edu_type": "m.signing_key_update", "content": {"user_id": user}})
+    assert queue.lengths(db, TWO)[1] == 4
+    newest = [orjson.loads(raw)["content"] for _, raw in trees.destination_queue.scan(db, (TWO, queue.EDU))]
+    assert [content["stream_id"] for content in newest if "stream_id" in content] == [299, 299]
+
+
+async def test_messages_for_a_server_that_is_gone_for_a_month_are_dropped(
+    net: Network, alice: User, room: str, sink: Sink
+) -> None:
+    """Those that wait and those that come; once it is back they are delivered again."""
+    db = net["one.test"].ctx.db
+    sink.peer.valid_until_ts += 90 * 86_400_000
+    await alice.send(room, "hello")
+    await sink.gets(lambda: sink.texts)
+    net.board.down(TWO)
+    await alice.put("/sendToDevice/test/1", {"messages": {BOB: {"*": {"number": 1}}}})
+    await fall_behind(net)
+    assert queue.lengths(db, TWO)[1] == 1
+    for _ in range(65):
+        net.clock.jump(12 * 3600)
+        await quiet()
+    assert queue.lengths(db, TWO)[1] == 0
+    await alice.put("/sendToDevice/test/2", {"messages": {BOB: {"*": {"number": 2}}}})
+    assert queue.lengths(db, TWO)[1] == 0
+    await come_back(net, sink)
+    await quiet()
+    await alice.put("/sendToDevice/test/3", {"messages": {BOB: {"*": {"number": 3}}}})
+    await sink.gets(lambda: sink.edus("m.direct_to_device"))
+    assert [content["messages"][BOB]["*"]["number"] for content in sink.edus("m.direct_to_device")] == [3]
 
 
 async def test_many_rooms_are_caught_up_in_several_transactions(net: Network, alice: User, sink: Sink) -> None:

@@ -5,14 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import structlog
+
 from conduit.protocol import canonical_json
 from conduit.protocol.errors import BadJson, TooLarge
 from conduit.protocol.ids import ServerName, UserId, parse_user_id, server_name_of
 from conduit.service import transactions
 from conduit.service.context import Context
 from conduit.service.keys import to_device
-from conduit.service.sending import queue
+from conduit.service.sending import catch_up, queue
 from conduit.utils.tokens import random_text
+
+log = structlog.get_logger(__name__)
 
 Contents = Mapping[str, Mapping[str, Any]]
 """device, or `*` for all of them -> content."""
@@ -38,7 +42,7 @@ async def send_to_device(
 ) -> None:
     """Queue a message for each device named; the same transaction of the same device does nothing more.
 
-    Users of other servers are sent theirs through the outgoing queue, in order and exactly once. Raises `BadJson`, `InvalidParam` for a key that is no
+    Users of other servers are sent theirs through the outgoing queue, in order and exactly once, unless their server has been dead for a month. Raises `BadJson`, `InvalidParam` for a key that is no
     user id, `TooLarge`. Unknown users and devices are passed over.
     """
     parsed = _parse(messages)
@@ -54,6 +58,10 @@ async def send_to_device(
             elif ctx.outbound.policy.refusal(server) is None:
                 remote.setdefault(server, {})[user_id] = contents
         for server, wanted in remote.items():
+            failing = ctx.outbound.backoff.failing(server)
+            if failing is not None and ctx.clock.now_ms() - failing.since >= catch_up.DEAD_MS:
+                log.info("message_to_devices_dropped", server=server, failing_since=failing.since)
+                continue
             for part in _parts(wanted):
                 content = {"sender": sender, "type": event_type, "message_id": random_text(20), "messages": part}
                 queue.enqueue_edu(batch, server, {"edu_type": "m.direct_to_device", "content": content})

@@ -2,7 +2,8 @@
 
 Sending all that has happened would take them long, and most of it is of no use any more. So once a server has failed for `OUTAGE_MS` its queue of events is
 folded into one row a room; from then on `queue.enqueue_event` writes such rows only. Of the EDUs in its queue none is lost that matters: to-device messages stay, and of
-the device list updates of a user the newest, whose `prev_id` tells the server that some are missing.
+the device list updates of a user the newest, whose `prev_id` tells the server that some are missing. A server that has been gone for a month is taken for dead: then to-device
+messages are dropped too, for nobody knows whether it will ever come back.
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from itertools import islice
-from typing import Any
 
 import orjson
 
@@ -26,10 +26,9 @@ OUTAGE_MS = 3_600_000
 """After this time without success a server is behind."""
 MAX_LEAVES = 10
 """How many leaves of a room a server gets that was behind."""
+DEAD_MS = 30 * 86_400_000
+"""After this time without success messages to the server's devices are not kept any longer."""
 _STEP = 1000
-
-_LISTS = {"m.device_list_update": "user_id", "m.signing_key_update": "user_id"}
-"""EDUs of which the newest of a user says enough."""
 
 
 async def fall_behind(db: Database, server: ServerName, now_ms: int) -> None:
@@ -71,7 +70,7 @@ async def _fold_edus(db: Database, server: ServerName) -> None:
         rows = list(islice(trees.destination_queue.scan(db, (server, queue.EDU), before=before, reverse=True), _STEP))
         superseded = []
         for key, raw in rows:
-            subject = _subject(raw)
+            subject = queue.subject_of(orjson.loads(raw))
             if subject is None:
                 continue
             if subject in seen:
@@ -87,11 +86,22 @@ async def _fold_edus(db: Database, server: ServerName) -> None:
         await asyncio.sleep(0)
 
 
-def _subject(raw: bytes) -> tuple[str, str] | None:
-    edu: dict[str, Any] = orjson.loads(raw)
-    edu_type = edu.get("edu_type", "")
-    name = _LISTS.get(edu_type)
-    return None if name is None else (edu_type, str(edu.get("content", {}).get(name)))
+async def drop_messages(db: Database, server: ServerName) -> int:
+    """Delete the messages to devices that wait for a server that is dead, and return how many there were."""
+    dropped = 0
+    last: int | None = None
+    while True:
+        rows = list(islice(trees.destination_queue.scan(db, (server, queue.EDU), after=last), _STEP))
+        gone = [key for key, raw in rows if orjson.loads(raw).get("edu_type") == "m.direct_to_device"]
+        if gone:
+            with db.batch() as batch:
+                for key in gone:
+                    trees.destination_queue.delete(batch, key)
+        dropped += len(gone)
+        if len(rows) < _STEP:
+            return dropped
+        last = rows[-1][0][2]
+        await asyncio.sleep(0)
 
 
 def rooms(source: CacheSource, server: ServerName) -> Iterator[PduId]:

@@ -11,7 +11,7 @@ which waits on `("destination", server)`; nobody calls it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from conduit.database import layouts, trees
@@ -27,6 +27,16 @@ PDU, EDU = range(2)
 _BEHIND: Cached[ServerName, bool] = Cached(
     "destination_behind", load=trees.destination_behind.has, weigh=lambda behind: 150
 )
+_LISTS = {"m.device_list_update": "user_id", "m.signing_key_update": "user_id"}
+"""EDUs of which the newest of a user says enough to a server that is behind."""
+
+Subject = tuple[str, str]
+"""The type and the user of such an EDU."""
+
+_NEWEST: Cached[tuple[ServerName, Subject], int] = Cached(
+    "destination_newest_list", load=lambda source, key: 0, weigh=lambda count: 250
+)
+"""Which row holds the newest of a subject; 0 where it has been forgotten: `catch_up` finds what is superseded later."""
 
 
 def enqueue_event(batch: Batch, place: PduId, destinations: Iterable[ServerName]) -> None:
@@ -44,10 +54,24 @@ def enqueue_edu(batch: Batch, server: ServerName, edu: dict[str, Any]) -> None:
     """Queue an EDU (`{"edu_type", "content"}`) for a server: it is sent once, after everything queued before it, however long that takes.
 
     For what must not be lost: to-device messages, device lists, cross-signing keys. Typing, receipts and presence are not queued, but told
-    as they are when the transaction is made.
+    as they are when the transaction is made. Of lists the newest takes the place of an older one of the user while the server is behind.
     """
-    trees.destination_queue.put(batch, (server, EDU, batch.next_count()), canonical_json.encode(edu))
+    count = batch.next_count()
+    subject = subject_of(edu)
+    if subject is not None and is_behind(batch, server):
+        superseded = _NEWEST.get(batch, (server, subject))
+        if superseded:
+            trees.destination_queue.delete(batch, (server, EDU, superseded))
+        _NEWEST.set(batch, (server, subject), count)
+    trees.destination_queue.put(batch, (server, EDU, count), canonical_json.encode(edu))
     batch.wake(("destination", server))
+
+
+def subject_of(edu: Mapping[str, Any]) -> Subject | None:
+    """Return what an EDU is about if a newer one about the same makes it needless to a server that is behind."""
+    edu_type = edu.get("edu_type", "")
+    name = _LISTS.get(edu_type)
+    return None if name is None else (edu_type, str(edu.get("content", {}).get(name)))
 
 
 def is_behind(source: CacheSource, server: ServerName) -> bool:

@@ -285,6 +285,10 @@ class Sender:
             return
         destination.ephemera.drop()
         await catch_up.fall_behind(ctx.db, server, now)
+        if now - failing.since >= catch_up.DEAD_MS:
+            dropped = await catch_up.drop_messages(ctx.db, server)
+            if dropped:
+                log.warning("messages_to_devices_dropped", server=server, count=dropped, failing_since=failing.since)
         # What is newest in each room is seen when the server is tried again.
         with ctx.db.batch() as batch:
             transaction.reduce(batch, server, sent)

@@ -181,7 +181,8 @@ def reduce(batch: Batch, server: ServerName, transaction: Transaction) -> None:
         if edu["edu_type"] == "m.typing":
             typing[RoomId(content["room_id"]), UserId(content["user_id"])] = None
     transaction.events, transaction.rooms, transaction.edus, transaction.receipts = [], [], [], 0
-    transaction.rows = [(kind, count) for kind, count in transaction.rows if kind == queue.EDU]
+    queued = [(kind, count) for kind, count in transaction.rows if kind == queue.EDU]
+    transaction.rows = [row for row in queued if trees.destination_queue.has(batch, (server, *row))]
     transaction.typing = list(typing)
     if transaction.is_empty:
         acknowledge(batch, server, transaction)

@@ -114,6 +114,26 @@ async def test_event_of_which_the_auth_events_cannot_be_had_is_dropped(net: Netw
     assert is_shown(net, good)
 
 
+async def test_advisory_08_who_leaves_part_of_an_auth_chain_out_has_nothing_refused_for_good(net: Network) -> None:
+    """Of events whose own auth events were not told nothing is kept. Once all of the chain is told they are taken."""
+    _, room = await room_of(net)
+    guest = await Guest.enter(net, room)
+    root = guest.tip
+    names = [
+        guest.state_event("m.room.member", {"membership": "join", "displayname": name}, key=guest.user_id)
+        for name in ("E", "F")
+    ]
+    auth = [names[1] if one == names[1].event_id else guest.events[one] for one in guest.message("x").auth_events]
+    odd = guest.message("odd", prev=[root], auth=auth)
+    guest.peer.on("GET", "/_matrix/federation/v1/event_auth/.*", {"auth_chain": [names[1].pdu]})
+    await guest.send(odd)
+    assert status(net, odd) is None
+    assert status(net, names[1]) is None
+    guest.serve()
+    await guest.send(odd)
+    assert is_shown(net, odd)
+
+
 async def test_advisory_09_long_chain_of_unknown_events_costs_a_bounded_number_of_requests(net: Network) -> None:
     """Ten thousand events before the one that is sent: some are fetched, then the state, and that is all."""
     _, room = await room_of(net)

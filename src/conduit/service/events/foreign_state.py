@@ -61,7 +61,9 @@ class Answer:
         self.lists: dict[str, list[EventId]] = {}
         self.others: dict[str, Any] = {}
         self.rejected: dict[EventId, str] = {}
-        """Events that the auth rules refuse, and why."""
+        """Events that the auth rules refuse, or that cannot be authorised, and why."""
+        self.undecided: set[EventId] = set()
+        """Those of `rejected` of which it is not known what the rules say: something that they build on was not told."""
         self.refused = 0
         """How many events were no good in themselves, and dropped."""
         self._names: dict[str, str] = {}
@@ -156,12 +158,16 @@ def _id_of(pdu: Any, version: RoomVersion) -> EventId | None:
 async def judge(source: CacheSource, answer: Answer, create: Event) -> None:
     """Fill `answer.rejected`: each event against the auth events that it cites, in the order in which they lead to each other.
 
-    What cites an event that is neither in the answer nor accepted here cannot be authorised, and is rejected. `create` is the room's.
+    What cites an event that is neither in the answer nor accepted here cannot be authorised: it is of no use, but undecided, or who leaves something out of
+    an answer could have us refuse the events of others. `create` is the room's.
     """
     for done, event_id in enumerate(_auth_first(answer), 1):
-        reason = _fault(source, answer, answer.event(event_id), create)
+        event = answer.event(event_id)
+        reason = _fault(source, answer, event, create)
         if reason is not None:
             answer.rejected[event_id] = reason
+            if any(_is_undecided(source, answer, auth) for auth in event.auth_events):
+                answer.undecided.add(event_id)
             log.info("event_rejected", room_id=answer.room_id, event_id=event_id, reason=reason)
         if done % AUTH_STEP == 0:
             await asyncio.sleep(0)
@@ -177,6 +183,13 @@ def _fault(source: CacheSource, answer: Answer, event: Event, create: Event) -> 
             return "an auth event is missing"
         cited.append(auth)
     return fault(event, cited, create)
+
+
+def _is_undecided(source: CacheSource, answer: Answer, event_id: EventId) -> bool:
+    """Tell whether nothing is known of an event that another cites, neither from the answer nor here."""
+    if event_id in answer.events:
+        return event_id in answer.undecided
+    return timeline.meta(source, event_id) is None
 
 
 def fault(event: Event, cited: list[Event], create: Event) -> str | None:

@@ -41,8 +41,8 @@ class Change(NamedTuple):
 
 
 async def stage_events(ctx: Context, answer: Answer) -> None:
-    """Store the events of an answer as outliers, rejected ones as such; what is known already stays."""
-    waiting = list(answer.events)
+    """Store the events of an answer as outliers, rejected ones as such, undecided ones not at all; what is known already stays."""
+    waiting = [event_id for event_id in answer.events if event_id not in answer.undecided]
     for start in range(0, len(waiting), STEP):
         with ctx.db.batch() as batch:
             room = short_ids.ensure_room(batch, answer.room_id)

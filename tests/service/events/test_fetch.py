@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from conduit.service.events import fetch
 from conduit.service.rooms import timeline
 from tests.support.federation import Network, network
 from tests.support.guest import Guest, current, is_shown, room_of, status
@@ -150,6 +151,24 @@ async def test_advisory_09_long_chain_of_unknown_events_costs_a_bounded_number_o
     await guest.send(guest.tip)
     assert is_shown(net, guest.tip)
     assert len(guest.peer.received) - requests <= 20
+
+
+async def test_advisory_09_few_whole_states_are_fetched_for_one_event(net: Network) -> None:
+    """Each of many missing events follows something unknown, and of the state there nothing is known here."""
+    _, room = await room_of(net)
+    guest = await Guest.enter(net, room)
+    auth = [guest.events[one] for one in guest.message("x", keep=False).auth_events]
+    lost = [guest.message(f"lost {number}", auth=auth, keep=False) for number in range(20)]
+    missing = [guest.message(str(number), prev=[one], auth=auth, keep=False) for number, one in enumerate(lost)]
+    ids = [guest.message(f"none {number}", auth=auth, keep=False).event_id for number in range(100)]
+    guest.peer.on("POST", "/_matrix/federation/v1/get_missing_events/.*", {"events": [one.pdu for one in missing]})
+    guest.peer.on("GET", "/_matrix/federation/v1/state_ids/.*", {"pdu_ids": ids, "auth_chain_ids": []})
+    guest.peer.on("GET", "/_matrix/federation/v1/state/.*", {"pdus": [], "auth_chain": []})
+    last = guest.message("last", prev=missing, auth=auth, keep=False)
+    await guest.send(last)
+    assert not is_shown(net, last)
+    assert 1 <= len(guest.asked("/v1/state/")) <= 4
+    assert len(guest.peer.received) < 2 * fetch.MAX_REQUESTS
 
 
 async def test_advisory_09_events_that_cite_each_other_in_a_circle_end(net: Network) -> None:

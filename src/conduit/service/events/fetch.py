@@ -34,6 +34,8 @@ MISSING_AT_A_TIME = 20
 """How many missing events are asked for in one request; others give no more."""
 MAX_REQUESTS = 60
 MAX_SECONDS = 300.0
+MAX_WHOLE_STATES = 4
+"""How many whole states are fetched for one event: each may be a hundred megabytes, and what of it is valid is kept."""
 FEW = 60
 """Up to so many events of a state are fetched one by one; more come with the whole state."""
 MAX_IDS = 200_000
@@ -52,13 +54,14 @@ _PREFIX = "/_matrix/federation/v1/"
 class Budget:
     """What may be spent on one event and all that is missing before it."""
 
-    __slots__ = ("_ctx", "_until", "events", "origin", "requests")
+    __slots__ = ("_ctx", "_until", "events", "origin", "requests", "whole_states")
 
     def __init__(self, ctx: Context, origin: ServerName) -> None:
         self._ctx = ctx
         self.origin = origin
         """Who has sent the event: it is alive, and asked even if it has failed just before."""
         self.requests = MAX_REQUESTS
+        self.whole_states = MAX_WHOLE_STATES
         self.events = ctx.config.max_fetch_prev_events
         self._until = ctx.clock.monotonic() + MAX_SECONDS
 
@@ -66,6 +69,11 @@ class Budget:
         """Take one request off; tell whether it may be made."""
         self.requests -= 1
         return self.requests >= 0 and self._ctx.clock.monotonic() < self._until
+
+    def spend_whole_state(self) -> bool:
+        """Take one request for a whole state off; tell whether it may be made."""
+        self.whole_states -= 1
+        return self.whole_states >= 0 and self.spend()
 
 
 def servers_for(ctx: Context, origin: ServerName, room_id: RoomId, sender: ServerName) -> list[ServerName]:
@@ -279,7 +287,7 @@ async def _fetch_state(
         await asyncio.sleep(0)
     answer = Answer(event.version, event.room_id)
     if len(missing) > FEW:
-        if not budget.spend():
+        if not budget.spend_whole_state():
             raise BadJson("too much has been asked for already")
         federation = ctx.outbound.federation
         target = federation.path(_PREFIX + "state", event.room_id) + "?" + urlencode({"event_id": at})

@@ -111,6 +111,20 @@ async def test_server_that_is_out_of_the_room_gets_what_concerned_it(
     assert [pdu["content"].get("membership") for pdu in sink.pdus] == ["leave"]
 
 
+async def test_server_that_is_shut_out_meanwhile_gets_nothing_of_the_room(
+    net: Network, alice: User, room: str, sink: Sink
+) -> None:
+    """What was noted for it is let go."""
+    net.board.down(TWO)
+    await alice.send(room, "hello")
+    await fall_behind(net)
+    await alice.set_state(room, "m.room.server_acl", {"allow": ["*"], "deny": [TWO]})
+    await come_back(net, sink)
+    db = net["one.test"].ctx.db
+    await until(lambda: not queue.is_behind(db, TWO))
+    assert sink.pdus == []
+
+
 async def test_to_device_messages_survive_and_ephemeral_ones_do_not(
     net: Network, alice: User, room: str, sink: Sink
 ) -> None:

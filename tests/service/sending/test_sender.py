@@ -154,6 +154,26 @@ async def test_refused_events_are_not_sent_again(net: Network, alice: User, room
     assert len(sink.requests) == 2
 
 
+async def test_server_that_a_room_shuts_out_is_sent_nothing_of_it(
+    net: Network, alice: User, room: str, sink: Sink
+) -> None:
+    """It hears of the list that denies it, and of nothing that comes after: no events, typing or receipts; nor are its users invited."""
+    other = Sink(net, "three.test")
+    enter(net["one.test"], room, "@carol:three.test")
+    await alice.set_state(room, "m.room.server_acl", {"allow": ["*"], "deny": [TWO]})
+    event_id = await alice.send(room, "among ourselves")
+    await alice.put(f"/rooms/{room}/typing/{alice.user_id}", {"typing": True, "timeout": 30_000})
+    await alice.post(f"/rooms/{room}/receipt/m.read/{event_id}")
+    await alice.invite(room, "@bill:two.test", expect="M_FORBIDDEN")
+    await other.gets(lambda: other.texts == ["among ourselves"] and other.edus("m.typing") and other.edus("m.receipt"))
+    await quiet()
+    assert [pdu["type"] for pdu in sink.pdus] == ["m.room.server_acl"]
+    assert sink.edus("m.typing") == sink.edus("m.receipt") == []
+    await alice.set_state(room, "m.room.server_acl", {"allow": ["*"]})
+    await alice.send(room, "welcome back")
+    await sink.gets(lambda: sink.texts == ["welcome back"])
+
+
 async def test_sign_of_life_ends_the_pause(net: Network, alice: User, room: str, sink: Sink) -> None:
     """A signed request of a server tells that it is there again."""
     net.board.down(TWO)

@@ -9,12 +9,12 @@ from typing import Any
 import structlog
 
 from conduit.protocol.errors import Forbidden, MatrixError
-from conduit.protocol.ids import EventId, RoomId, UserId, server_name_of
+from conduit.protocol.ids import EventId, RoomId, ServerName, UserId, server_name_of
 from conduit.service import events
 from conduit.service.actions import membership
 from conduit.service.context import Context
 from conduit.service.events import remote_invite
-from conduit.service.rooms import members, state
+from conduit.service.rooms import members, server_access, state
 
 log = structlog.get_logger(__name__)
 
@@ -41,16 +41,18 @@ async def invite(
     await membership.require_known_member(ctx, room_id, target)
     content = membership.content_of(ctx.db, target, "invite", reason=reason, extra=extra)
     if server_name_of(target) != ctx.server_name:
-        _require_federated(ctx, room_id)
+        _require_federated(ctx, room_id, server_name_of(target))
         return (await remote_invite.send(ctx, room_id, sender, target, content)).event_id
     event = await events.send(ctx, room_id, sender, "m.room.member", content, state_key=target)
     return event.event_id
 
 
-def _require_federated(ctx: Context, room_id: RoomId) -> None:
+def _require_federated(ctx: Context, room_id: RoomId, server: ServerName) -> None:
     create = state.current(ctx.db, room_id, "m.room.create")
     if create is not None and create.content.get("m.federate") is False:
         raise Forbidden("The room is closed to other servers")
+    if not server_access.is_allowed(ctx.db, room_id, server):
+        raise Forbidden("The room's access control list denies the server of that user")
 
 
 async def invite_to_new(

@@ -24,6 +24,7 @@ from conduit.service.rooms import (
     redactions,
     relations,
     search_index,
+    server_access,
     short_ids,
     state,
     state_layers,
@@ -202,7 +203,7 @@ def _index(batch: Batch, event: Event, short: int, place: PduId, state_before: i
 
 
 def _destinations(ctx: Context, batch: Batch, event: Event, relayed_from: ServerName | None = None) -> list[ServerName]:
-    """Return the other servers in the room, as they are before the event: whose last user is removed learns of it too."""
+    """Return the other servers in the room that its access control list lets in, as things are before the event: whose last user is removed, or who is shut out, learns of it too."""
     if not ctx.config.allow_federation or (event.server_name != ctx.server_name and relayed_from is None):
         return []
     servers = members.servers(batch, event.room_id)
@@ -210,4 +211,5 @@ def _destinations(ctx: Context, batch: Batch, event: Event, relayed_from: Server
         # Whose invite or knock is taken back has perhaps nobody in the room. An invite itself is sent in a way of its own.
         servers = [*servers, server_name_of(event.state_key)]
     has_it = (ctx.server_name, relayed_from)
-    return [server for server in dict.fromkeys(servers) if server not in has_it]
+    others = [server for server in dict.fromkeys(servers) if server not in has_it]
+    return server_access.allowed(batch, event.room_id, others)

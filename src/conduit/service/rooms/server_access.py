@@ -5,10 +5,12 @@ Source: server-server API, "Server Access Control Lists (ACLs)"; client-server A
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from conduit.database import trees
 from conduit.database.cache import Cached, CacheSource
 from conduit.protocol.errors import Forbidden
-from conduit.protocol.ids import EventId, RoomId
+from conduit.protocol.ids import EventId, RoomId, ServerName
 from conduit.protocol.server_acl import ServerAcl
 from conduit.service.rooms import state, timeline
 
@@ -29,9 +31,19 @@ def is_blocked(source: CacheSource, room_id: RoomId) -> bool:
 
 def is_allowed(source: CacheSource, room_id: RoomId, server_name: str) -> bool:
     """Tell whether the room's access control list lets a server in; a room without one, or that is not known, lets everybody in."""
-    event_id = state.current_id(source, room_id, "m.room.server_acl")
-    acl = None if event_id is None else _ACL.get(source, event_id)
+    acl = _acl(source, room_id)
     return acl is None or acl.allows(server_name)
+
+
+def allowed(source: CacheSource, room_id: RoomId, servers: Iterable[ServerName]) -> list[ServerName]:
+    """Return those of the servers that the room's access control list lets in."""
+    acl = _acl(source, room_id)
+    return list(servers) if acl is None else [server for server in servers if acl.allows(server)]
+
+
+def _acl(source: CacheSource, room_id: RoomId) -> ServerAcl | None:
+    event_id = state.current_id(source, room_id, "m.room.server_acl")
+    return None if event_id is None else _ACL.get(source, event_id)
 
 
 def require(source: CacheSource, room_id: RoomId, server_name: str) -> None:

@@ -19,7 +19,7 @@ from conduit.database.cache import CacheSource
 from conduit.database.database import Batch, Database
 from conduit.database.layouts import PduId
 from conduit.protocol.ids import EventId, ServerName, server_name_of
-from conduit.service.rooms import leaves, members, short_ids, timeline
+from conduit.service.rooms import leaves, members, server_access, short_ids, timeline
 from conduit.service.sending import queue
 
 OUTAGE_MS = 3_600_000
@@ -118,6 +118,8 @@ def events_for(source: CacheSource, server: ServerName, place: PduId) -> list[Ev
     if event_id is None:
         return []
     room_id = short_ids.room_of(source, place.room)
+    if not server_access.is_allowed(source, room_id, server):
+        return []
     newest = [leaf.event_id for leaf in leaves.of(source, room_id)]
     if event_id in newest or not members.has_server(source, room_id, server):
         return [event_id]

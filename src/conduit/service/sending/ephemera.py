@@ -11,9 +11,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Final
 
+from conduit.database.cache import CacheSource
 from conduit.protocol.ids import RoomId, ServerName, UserId, server_name_of
 from conduit.service.context import Context
-from conduit.service.rooms import members, receipts
+from conduit.service.rooms import members, receipts, server_access
 from conduit.service.rooms.typing import RENEW_MS
 from conduit.service.sending.transaction import Transaction
 
@@ -98,7 +99,7 @@ class Ephemera:
     def _add_typing(self, ctx: Context, server: ServerName, transaction: Transaction) -> None:
         told = dict(self.typing)
         for room_id in list(self.rooms):
-            here = members.has_server(ctx.db, room_id, server)
+            here = _hears(ctx.db, room_id, server)
             now = (
                 [user for user in ctx.typing.users(room_id) if server_name_of(user) == ctx.server_name] if here else []
             )
@@ -126,7 +127,7 @@ class Ephemera:
         for receipt in list(self.receipts)[:MAX_RECEIPTS]:
             room_id, user_id, thread = receipt
             found = receipts.find(ctx.db, room_id, user_id, thread)
-            is_wanted = found is not None and members.has_server(ctx.db, room_id, server)
+            is_wanted = found is not None and _hears(ctx.db, room_id, server)
             if found is not None and is_wanted:
                 if not _place_receipt(contents, receipt, found, transaction.space):
                     break
@@ -148,6 +149,11 @@ class Ephemera:
                     pushes.append({"user_id": user_id, "last_active_ago": 0, **content})
             if pushes:
                 transaction.edus.append({"edu_type": "m.presence", "content": {"push": pushes}})
+
+
+def _hears(source: CacheSource, room_id: RoomId, server: ServerName) -> bool:
+    """Tell whether the server is in the room and not shut out of it."""
+    return members.has_server(source, room_id, server) and server_access.is_allowed(source, room_id, server)
 
 
 def _place_receipt(contents: list[Json], receipt: Receipt, found: Json, limit: int) -> bool:

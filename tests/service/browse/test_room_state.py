@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import orjson
 import pytest
 
@@ -142,3 +144,26 @@ def test_lists_of_the_past_and_the_present_agree_with_the_state() -> None:
             }
             listed = orjson.loads(room_state.member_list(world.db, room_id, number))["chunk"]
             assert {event["state_key"] for event in listed} == expected
+
+
+async def test_joined_members_of_a_large_room_are_read_in_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Others run meanwhile; once the list is made nothing is read again, and nothing is for strangers."""
+    monkeypatch.setattr(room_state, "STEP", 1)
+    world = World()
+    room_id = world.create(ALICE)
+    world.join(room_id, BOB)
+    turns: list[int] = []
+
+    async def read(user_id: UserId) -> int:
+        """Return how often somebody else's turn came while the members were read."""
+        asyncio.get_running_loop().call_soon(turns.append, 0)
+        before = len(turns)
+        await room_state.read_joined(world.db, room_id, user_id)
+        return len(turns) - before
+
+    assert await read(CAROL) == 0
+    assert await read(ALICE) > 0
+    listed = orjson.loads(room_state.joined_members(world.db, room_id, ALICE))["joined"]
+    assert set(listed) == {ALICE, BOB}
+    await asyncio.sleep(0)
+    assert await read(ALICE) == 0

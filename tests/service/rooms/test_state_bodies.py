@@ -29,6 +29,8 @@ def test_body_is_kept_for_its_state_and_kind() -> None:
         b"2",
     ]
     assert made == ["state", "members", "state"]
+    held = [state_bodies.is_held(world.db, ROOM, *which) for which in ((2, "state"), (1, "state"), (1, "other"))]
+    assert held == [True, False, False]
 
 
 def test_body_is_made_anew_after_a_redaction() -> None:

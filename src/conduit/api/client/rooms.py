@@ -51,6 +51,7 @@ async def get_joined_members(ctx: Context, req: Request) -> RawReply:
     """List who is in a room. <https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3roomsroomidjoined_members>."""
     room_id = parse_room_id(req.params["roomId"])
     await _all_known(ctx, req, room_id)
+    await room_state.read_joined(ctx.db, room_id, req.user_id)
     return RawReply(room_state.joined_members(ctx.db, room_id, req.user_id), "application/json")
 
 

@@ -5,6 +5,7 @@ Source: client-server API, "Getting events for a room": `/state`, `/members`, `/
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable
 
 import orjson
@@ -17,6 +18,9 @@ from conduit.service.rooms import client_events, members, short_ids, state, stat
 
 MAX_STEPS = 100
 """How many memberships of one user are walked back to find the last time that the user was in the room."""
+
+STEP = 250
+"""How many events are read between two chances for others to run: some milliseconds."""
 
 MEMBER = "m.room.member"
 
@@ -131,12 +135,30 @@ def joined_members(source: CacheSource, room_id: RoomId, user_id: UserId) -> byt
 
     def make() -> bytes:
         joined = {}
-        for member, event in state.current_of_type(source, room_id, MEMBER).items():
-            if event.membership == "join":
-                joined[member] = _profile(event)
+        for event in timeline.events(source, _joined_ids(source, room_id)):
+            if event.membership == "join" and event.state_key is not None:
+                joined[event.state_key] = _profile(event)
         return orjson.dumps({"joined": joined})
 
     return state_bodies.get(source, room_id, head.state, "joined", make)
+
+
+async def read_joined(source: CacheSource, room_id: RoomId, user_id: UserId) -> None:
+    """Read those who are in a large room bit by bit, so that `joined_members` need not hold the loop for all of them."""
+    head = state.head(source, room_id)
+    if head is None or members.joined_count(source, room_id) <= STEP or not members.is_joined(source, room_id, user_id):
+        return
+    if not state_bodies.is_held(source, room_id, head.state, "joined"):
+        ids = _joined_ids(source, room_id)
+        for start in range(0, len(ids), STEP):
+            timeline.events(source, ids[start : start + STEP])
+            await asyncio.sleep(0)
+
+
+def _joined_ids(source: CacheSource, room_id: RoomId) -> list[EventId]:
+    current = state.current_ids(source, room_id)
+    found = [current.get((MEMBER, user_id)) for user_id in members.joined(source, room_id)]
+    return [event_id for event_id in found if event_id is not None]
 
 
 def _profile(event: Event) -> dict[str, str]:

@@ -53,6 +53,12 @@ def get(source: CacheSource, room_id: RoomId, state: int, kind: str, make: Calla
     return body
 
 
+def is_held(source: CacheSource, room_id: RoomId, state: int, kind: str, *others: int) -> bool:
+    """Tell whether a body is in the cache."""
+    held = _BODIES.peek(source, (room_id, kind))
+    return held is not None and held.stamp == (*stamp(source, room_id, state), *others)
+
+
 def forget(batch: CacheSink, room_id: RoomId) -> None:
     """Make the room's bodies anew when they are next asked for: something in it is being redacted."""
     _EPOCH.set(batch, room_id, next(_fresh))

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from conduit.database import trees
 from tests.support.client import User
 from tests.support.federation import Network, Peer, network
 from tests.support.outgoing import enter, member, quiet
@@ -104,6 +105,18 @@ async def test_typing_of_who_leaves_ends(net: Network, alice: User, room: str, t
 
 
 # --- receipts ------------------------------------------------------------------------------------------------------
+
+
+async def test_advisory_04_receipts_in_threads_that_the_event_is_not_in_are_passed_over(
+    net: Network, alice: User, room: str, two: Peer
+) -> None:
+    """A server cannot have as many receipts kept of one user as it can name threads."""
+    event_id = await alice.send(room, "hello")
+    for number in range(5):
+        await tell(two, "m.receipt", receipt(room, BOB, event_id, thread_id=f"$made-up-{number}:two.test"))
+    assert not any(user == BOB for (_, user, _, _), _ in trees.receipt.scan(net["one.test"].ctx.db))
+    await tell(two, "m.receipt", receipt(room, BOB, event_id, thread_id=event_id))
+    assert (await shown(alice, room, "m.receipt"))[event_id]["m.read"][BOB]["thread_id"] == event_id
 
 
 async def test_receipts_of_others_are_seen(alice: User, room: str, two: Peer) -> None:

@@ -11,10 +11,11 @@ from collections.abc import Mapping
 from itertools import islice
 from typing import Any, Final, NamedTuple
 
+from conduit.database.cache import CacheSource
 from conduit.database.database import Batch
 from conduit.protocol.ids import EventId, RoomId, ServerName, UserId, is_event_id, is_user_id, server_name_of
 from conduit.service.context import Context
-from conduit.service.rooms import members, partial, receipts, short_ids, timeline
+from conduit.service.rooms import members, partial, receipts, short_ids, threads, timeline
 
 MAX_USERS: Final = 1_000
 """How many users' receipts in one room an EDU may tell."""
@@ -73,7 +74,7 @@ def _place(ctx: Context, batch: Batch, room_id: RoomId, receipt: _Receipt) -> bo
     position = timeline.position(batch, receipt.event_id)
     if position is None:
         return False
-    if short_ids.room_of(batch, position.room) == room_id:
+    if short_ids.room_of(batch, position.room) == room_id and _is_thread(batch, receipt):
         receipts.put(
             batch,
             room_id,
@@ -86,6 +87,14 @@ def _place(ctx: Context, batch: Batch, room_id: RoomId, receipt: _Receipt) -> bo
             here=ctx.server_name,
         )
     return True
+
+
+def _is_thread(source: CacheSource, receipt: _Receipt) -> bool:
+    """Tell whether the event belongs to the thread; else a server could have as many receipts of one user kept as it can name threads."""
+    if receipt.thread in (receipts.UNTHREADED, receipts.MAIN):
+        return True
+    event = timeline.event(source, receipt.event_id)
+    return event is not None and receipt.thread == (threads.root_of(source, event) or event.event_id)
 
 
 async def run(ctx: Context) -> None:

@@ -102,7 +102,7 @@ BAD_BODIES = (
     (b'{"a": 123456789012345678901234567890}', ()),
     (b'{"a": 1e400}', ()),
 )
-REFUSALS = ("M_FORBIDDEN", "M_THREEPID_DENIED")
+REFUSALS = ("M_FORBIDDEN", "M_THREEPID_DENIED", "M_THREEPID_MEDIUM_NOT_SUPPORTED")
 """Errors of those who refuse whatever is asked."""
 HARMLESS = {"global", "userdeviceid_metadata"}
 """Trees that a refused request may touch: the reservation of counts, and when the device was last seen."""
@@ -143,7 +143,7 @@ class Probe:
             self.faults.append(f"{label}: {str(error)[:500]} ({error.__cause__!r})")
             self.hs.bugs.clear()
             return
-        if response.status >= 500:
+        if response.status >= 500 and not (response.status == 502 and b"M_CONNECTION_FAILED" in response.body):
             self.faults.append(f"{label}: {response.status}")
         if response.status >= 400:
             written = self.engine.touched - HARMLESS
@@ -201,7 +201,16 @@ def _data(route: Route) -> bytes | None:
     if route.method == "GET":
         return None
     operation = _operation(route)
-    return orjson.dumps((operation.body if operation is not None else None) or {})
+    return orjson.dumps((_sample(operation) if operation is not None else None) or {})
+
+
+def _sample(operation: Operation) -> Any:
+    """Return a good body; the identity server that it names is one that nobody reaches."""
+    body = operation.body
+    for place in places_in(body):
+        if place[-1] == "id_server":
+            body = spoilt(body, place, "127.0.0.1:1")
+    return body
 
 
 @_choose(lambda route, operation: route.auth not in (Auth.NONE, Auth.OPTIONAL))
@@ -252,9 +261,10 @@ async def test_bad_values_in_the_body_are_refused(route: Route, probe: Probe) ->
     """Each field takes each wrong value in turn."""
     operation = _operation(route)
     assert operation is not None
-    for place in list(places_in(operation.body))[:MOST_FIELDS]:
+    body = _sample(operation)
+    for place in list(places_in(body))[:MOST_FIELDS]:
         for value in BAD_VALUES:
-            data = orjson.dumps(spoilt(operation.body, place, value))
+            data = orjson.dumps(spoilt(body, place, value))
             await probe.send(probe.alice, route.method, probe.path(route), data)
     assert probe.faults == []
 

@@ -60,6 +60,7 @@ UNSPECIFIED_OPERATIONS = (
     re.compile(r"GET /_matrix/key/v2/query/[^/]+/[^/]+"),
     re.compile(r"GET /_matrix/client/v3/pushrules/global/[^/]+/"),
     re.compile(r"PUT /_matrix/federation/v1/send_(?:join|leave)/[^/]+/[^/]+"),
+    re.compile(r"POST /_matrix/federation/v1/3pid/onbind"),
 )
 """Operations that the specification does not have, or has no longer, and which other servers have kept as well."""
 
@@ -80,7 +81,6 @@ TWINS = (
     (re.compile(r"/_matrix/client/r0/(.*)"), r"/_matrix/client/v3/\1"),
     (re.compile(r"/_matrix/media/(?:r0/|v1/(?=upload))(.*)"), r"/_matrix/media/v3/\1"),
     (re.compile(r"/_matrix/client/v3/keys/upload/[^/]+"), "/_matrix/client/v3/keys/upload"),
-    (re.compile(r"(/_matrix/client/v3/pushrules(?:/global)?)"), r"\1/"),
     (re.compile(r"/_matrix/key/v2/server/[^/]+"), "/_matrix/key/v2/server"),
     (re.compile(r"(/_matrix/client/v3/rooms/[^/]+/state/[^/]+)"), r"\1/"),
 )

@@ -72,6 +72,41 @@ async def test_what_came_before_an_invite_does_not_end_it(net: Network) -> None:
     assert members.membership(ctx.db, room_id, user_id) == "leave"
 
 
+@pytest.mark.parametrize("membership", ["leave", "ban"])
+async def test_moderator_of_a_third_server_ends_an_invite_by_citing_it(net: Network, membership: str) -> None:
+    """Nothing told of their server; but only who is in the room knows the invite's id. It must be their own server that says so, and signs."""
+    alice = await net["one.test"].register("alice")
+    ctx, user_id = net["one.test"].ctx, UserId(alice.user_id)
+    room = ForeignRoom(net.peer("peer.test"), EVE)
+    third = net.peer("third.test")
+    invite = room.add("m.room.member", {"membership": "invite"}, key=user_id)
+    room_id = RoomId(room.id)
+    told = [stripped_state.strip(room.events[0])]
+    await receive_invite.receive_invite(ctx, PEER, room_id, invite.event_id, invite.pdu, room.version, told)
+
+    def end(auth: list[Any], **options: Any) -> Any:
+        content = {"membership": membership}
+        return third.event(
+            room.version,
+            "m.room.member",
+            sender="@mod:third.test",
+            content=content,
+            room_id=room.id,
+            state_key=user_id,
+            prev=[invite],
+            auth=auth,
+            **options,
+        ).pdu
+
+    name = ServerName("third.test")
+    assert not await receive_invite.rescind(ctx, name, end([room.events[0]]))
+    assert not await receive_invite.rescind(ctx, PEER, end([room.events[0], invite]))
+    assert not await receive_invite.rescind(ctx, name, end([room.events[0], invite], key=net.peer("x.test").key))
+    assert members.membership(ctx.db, room_id, user_id) == "invite"
+    assert await receive_invite.rescind(ctx, name, end([room.events[0], invite]))
+    assert members.membership(ctx.db, room_id, user_id) == membership
+
+
 async def test_room_that_was_not_told_by_its_create_event_cannot_be_left_so(net: Network) -> None:
     """Without a version no event can be read."""
     room, room_id, user_id = await outside(net, "invite", told=[])

@@ -142,8 +142,8 @@ def _record(ctx: Context, event: Event, target: UserId, stripped: list[Stripped]
 async def rescind(ctx: Context, origin: ServerName, pdu: Any) -> bool:
     """Let an invite to, or a knock on, a room that this server is not in come to nothing, by a leave or ban of the user that another server has sent.
 
-    Returns whether it did. Only the servers of those named in what the user was told of the room are believed: nothing is known of others who may remove people there. Raises nothing
-    for a bad event.
+    Returns whether it did. The servers of those named in what the user was told of the room are believed, the inviter's among them. Others, of whom nothing is known,
+    only if the event cites the very invite: every kick and ban does so, and who is not in the room cannot know its id. Raises nothing for a bad event.
     """
     if not isinstance(pdu, dict):
         return False
@@ -154,10 +154,10 @@ async def rescind(ctx: Context, origin: ServerName, pdu: Any) -> bool:
     ):
         return False
     room, user_id = RoomId(room_id), UserId(str(target))
-    if not _waits_outside(ctx, room, user_id) or not _may_rescind(ctx, room, user_id, origin, str(sender)):
+    if not _waits_outside(ctx, room, user_id) or server_name_of(str(sender)) != origin:
         return False
     version = told_version(ctx, room, user_id)
-    if version is None:
+    if version is None or not (_is_told_of(ctx, room, user_id, origin) or version.event_ids_are_hashes):
         return False
     try:
         event = await incoming.check_pdu(ctx, pdu, version, room_id=room)
@@ -168,7 +168,10 @@ async def rescind(ctx: Context, origin: ServerName, pdu: Any) -> bool:
     if membership not in ("leave", "ban") or not _waits_outside(ctx, room, user_id):
         return False
     waits_by = members.waits_by(ctx.db, room, user_id)
-    if waits_by is not None and waits_by[0] not in event.auth_events and event.depth < waits_by[1]:
+    cites_it = waits_by is not None and waits_by[0] in event.auth_events
+    if not (cites_it or _is_told_of(ctx, room, user_id, origin)):
+        return False
+    if waits_by is not None and not cites_it and event.depth < waits_by[1]:
         # It ended an earlier invite, or a ban: events of before may arrive late, as an invite does not wait for them.
         return False
     with ctx.db.batch() as batch:
@@ -194,11 +197,9 @@ def _told(ctx: Context, room_id: RoomId, user_id: UserId) -> list[Stripped]:
     return members.invite_state(ctx.db, room_id, user_id) or members.knock_state(ctx.db, room_id, user_id)
 
 
-def _may_rescind(ctx: Context, room_id: RoomId, user_id: UserId, origin: ServerName, sender: str) -> bool:
-    """Tell whether the server speaks for one of those who, by what the user was told, made the room what it is or invited them."""
-    if server_name_of(sender) != origin:
-        return False
-    return any(server_name_of(item["sender"]) == origin for item in _told(ctx, room_id, user_id))
+def _is_told_of(ctx: Context, room_id: RoomId, user_id: UserId, server: ServerName) -> bool:
+    """Tell whether somebody of the server, by what the user was told, made the room what it is or invited them."""
+    return any(server_name_of(item["sender"]) == server for item in _told(ctx, room_id, user_id))
 
 
 def told_version(ctx: Context, room_id: RoomId, user_id: UserId) -> RoomVersion | None:

@@ -219,3 +219,22 @@ async def test_invite_of_a_local_user_in_a_room_that_others_here_are_in_is_shown
     assert {"m.room.name", "m.room.member"} <= {event["type"] for event in invite}
     await bob.join(room)
     assert state.current(net["one.test"].ctx.db, guest.room_id, "m.room.member", bob.user_id) is not None
+
+
+async def test_redaction_without_effect_reaches_no_client(net: Network) -> None:
+    """A user of another server without the power redacts: nobody is told, neither by /sync nor by /messages, and what is redacted stays."""
+    alice = await net["one.test"].register("alice")
+    room = await alice.create_room(preset="public_chat")
+    guest = await Guest.enter(net, room)
+    secret = await alice.send(room, "stays")
+    guest.learn(timeline.event(net["one.test"].ctx.db, EventId(secret)) or guest.tip)
+    since = (await alice.sync())["next_batch"]
+    redaction = guest.event("m.room.redaction", {"redacts": secret}, redacts=secret)
+    await guest.send(redaction)
+    answer = await alice.sync(since=since)
+    assert room not in answer.get("rooms", {}).get("join", {})
+    chunk = (await alice.get(f"/rooms/{segment(room)}/messages?dir=b"))["chunk"]
+    assert redaction.event_id not in {event["event_id"] for event in chunk}
+    event = await alice.get(f"/rooms/{segment(room)}/event/{segment(secret)}")
+    assert event["content"]["body"] == "stays"
+    await alice.get(f"/rooms/{segment(room)}/event/{segment(redaction.event_id)}", "M_NOT_FOUND")

@@ -67,6 +67,29 @@ async def test_sent_event_carries_the_signature_of_the_policy_server(net: Networ
     assert len(asked(guard)) == 2
 
 
+@pytest.mark.parametrize("version", ["11", "12"])
+async def test_upgrade_of_a_guarded_room_is_signed_as_a_whole(net: Network, version: str) -> None:
+    """Each event that closes the old room carries the signature; a refusal leaves both rooms as they were."""
+    alice, room, guard = await guarded(net)
+    ctx = net["one.test"].ctx
+    before = len(asked(guard))
+    upgrading = f"/rooms/{segment(room)}/upgrade"
+    guard.peer.on("POST", SIGN, (400, {"errcode": "M_FORBIDDEN", "error": "This room stays"}))
+    await alice.post(upgrading, {"new_version": version}, expect="M_FORBIDDEN")
+    assert state.current(ctx.db, RoomId(room), "m.room.tombstone") is None
+    guard.peer.on("POST", SIGN, signing)
+    net.clock.jump(5)
+    replacement = (await alice.post(upgrading, {"new_version": version}))["replacement_room"]
+    kinds = ("m.room.tombstone", "m.room.power_levels")
+    assert {pdu["type"] for pdu in asked(guard)[before:]} == set(kinds)
+    for kind in kinds:
+        event = state.current(ctx.db, RoomId(room), kind)
+        assert event is not None
+        assert set(event.pdu["signatures"]) == {"one.test", "policy.test"}
+    assert (await alice.state(room, "m.room.tombstone"))["replacement_room"] == replacement
+    await alice.send(replacement, "hello")
+
+
 async def test_refusal_of_the_policy_server_is_the_clients_answer(net: Network) -> None:
     """In its own words; the event is nowhere."""
     alice, room, guard = await guarded(net)

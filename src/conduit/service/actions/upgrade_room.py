@@ -2,11 +2,13 @@
 
 The new room, the tombstone in the old one, the aliases and the directory change in one batch: nobody can find the one without the other. The id of
 a room of version 12 hangs on its create event, so there the tombstone comes last, and the create event does not name it.
+
+If the old room has a policy server, all is done once for show first, so that what goes into the old room can be signed; signatures change no event's id.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple
 
@@ -14,13 +16,14 @@ from conduit.database.database import Batch
 from conduit.protocol.errors import BadJson, Forbidden, NotFound, TooLarge
 from conduit.protocol.event_format import check_new
 from conduit.protocol.ids import EventId, RoomId, UserId, is_user_id
+from conduit.protocol.pdu import Event
 from conduit.protocol.power_levels import DEFAULTS, PowerLevels, initial_content, read_level
 from conduit.protocol.room_versions import RoomVersion
 from conduit.service.actions import membership
 from conduit.service.actions.carry_over import carry_over, move_names
 from conduit.service.actions.create_room import version_for_new_room
 from conduit.service.context import Context
-from conduit.service.events import RoomView, new_room_id
+from conduit.service.events import RoomView, new_room_id, policy
 from conduit.service.rooms import members, state
 
 COPIED_TYPES = (
@@ -56,11 +59,39 @@ class _Content(NamedTuple):
     content: dict[str, Any]
 
 
-class _Upgrade:
-    """One upgrade within its batch: the old room, the new one, and who makes it."""
+class _Plan(NamedTuple):
+    """What would differ from one attempt to the next."""
 
-    def __init__(self, ctx: Context, batch: Batch, user_id: UserId, room_id: RoomId, version: RoomVersion) -> None:
+    now_ms: int
+    room_id: RoomId
+    """The new room's, in the versions that let us choose."""
+
+
+class _Rehearsed(Exception):
+    """Leaves a batch that is not to be written."""
+
+
+class _Upgrade:
+    """One upgrade within its batch: the old room, the new one, and who makes it.
+
+    The same `plan` in the same room makes the same events in the old room. Those that are in `signed` are taken from there.
+    """
+
+    def __init__(
+        self,
+        ctx: Context,
+        batch: Batch,
+        user_id: UserId,
+        room_id: RoomId,
+        version: RoomVersion,
+        plan: _Plan,
+        signed: Mapping[EventId, Event],
+    ) -> None:
         self.ctx = ctx
+        self.plan = plan
+        self.signed = signed
+        self.sent: list[Event] = []
+        """What has been sent into the old room."""
         self.batch = batch
         self.user_id = user_id
         self.version = version
@@ -100,16 +131,33 @@ class _Upgrade:
             new = self._create({**content, "predecessor": predecessor}, None)
             self._entomb(new.room_id)
             return new
-        room_id = new_room_id(self.ctx.server_name)
-        tombstone = self._entomb(room_id)
-        return self._create({**content, "predecessor": {**predecessor, "event_id": tombstone}}, room_id)
+        tombstone = self._entomb(self.plan.room_id)
+        return self._create({**content, "predecessor": {**predecessor, "event_id": tombstone}}, self.plan.room_id)
 
     def _create(self, content: dict[str, Any], room_id: RoomId | None) -> RoomView:
-        return RoomView.create(self.ctx, self.batch, self.user_id, content, self.version, room_id=room_id)
+        return RoomView.create(
+            self.ctx,
+            self.batch,
+            self.user_id,
+            content,
+            self.version,
+            room_id=room_id,
+            origin_server_ts=self.plan.now_ms,
+        )
 
     def _entomb(self, replacement: RoomId) -> EventId:
         content = {"body": "This room has been replaced", "replacement_room": replacement}
-        return self.old.add(self.user_id, "m.room.tombstone", content, state_key="").event_id
+        return self._send_old("m.room.tombstone", content)
+
+    def _send_old(self, event_type: str, content: dict[str, Any]) -> EventId:
+        event, is_new = self.old.prepare(
+            self.user_id, event_type, content, state_key="", origin_server_ts=self.plan.now_ms
+        )
+        if is_new:
+            event = self.signed.get(event.event_id, event)
+            self.old.take(event)
+            self.sent.append(event)
+        return event.event_id
 
     def _create_content(self, additional_creators: Sequence[UserId]) -> dict[str, Any]:
         create = self._state("m.room.create") or {}
@@ -186,7 +234,7 @@ class _Upgrade:
     def _try(self, event_type: str, content: dict[str, Any]) -> None:
         # "If possible": the power to upgrade does not imply this one.
         with suppress(Forbidden):
-            self.old.add(self.user_id, event_type, content, state_key="")
+            self._send_old(event_type, content)
 
 
 def _join_rules(content: dict[str, Any], version: RoomVersion) -> dict[str, Any]:
@@ -241,7 +289,8 @@ async def upgrade_room(
 ) -> RoomId:
     """Replace a room by one of another version and return the new room's id.
 
-    Raises `NotFound` for an unknown room, `UnsupportedRoomVersion`, `Forbidden` for who is not in the room or may not send tombstones.
+    Raises `NotFound` for an unknown room, `UnsupportedRoomVersion`, `Forbidden` for who is not in the room or may not send tombstones, and what the old room's
+    policy server refuses with.
     """
     if not state.exists(ctx.db, room_id):
         raise NotFound("The room was not found")
@@ -252,5 +301,26 @@ async def upgrade_room(
         levels = state.power_levels(ctx.db, room_id)
         if levels.user(user_id) < levels.for_state("m.room.tombstone"):
             raise Forbidden("You may not upgrade this room")
+        plan = _Plan(ctx.clock.now_ms(), new_room_id(ctx.server_name))
+        signed: dict[EventId, Event] = {}
+        if policy.of_room(ctx.db, room_id) is not None:
+            for event in _rehearse(ctx, user_id, room_id, version, plan, additional_creators):
+                signed[event.event_id] = await policy.require(ctx, event)
         with ctx.db.batch() as batch:
-            return _Upgrade(ctx, batch, user_id, room_id, version).run(additional_creators)
+            return _Upgrade(ctx, batch, user_id, room_id, version, plan, signed).run(additional_creators)
+
+
+def _rehearse(
+    ctx: Context,
+    user_id: UserId,
+    room_id: RoomId,
+    version: RoomVersion,
+    plan: _Plan,
+    additional_creators: Sequence[UserId],
+) -> list[Event]:
+    """Return the events that the upgrade will send into the old room. Nothing is written."""
+    with suppress(_Rehearsed), ctx.db.batch() as batch:
+        upgrade = _Upgrade(ctx, batch, user_id, room_id, version, plan, {})
+        upgrade.run(additional_creators)
+        raise _Rehearsed
+    return upgrade.sent

@@ -103,6 +103,24 @@ async def test_events_in_history_that_the_rules_refuse_are_left_out(net: Network
     assert topic.event_id not in history
 
 
+async def test_advisory_15_chunk_of_refused_history_does_not_end_the_pagination(net: Network) -> None:
+    """More events in a row than are fetched at a time are refused: what lies behind them is reached all the same."""
+    alice = await net["one.test"].register("alice")
+    room = await alice.create_room(preset="public_chat")
+    guest = await Guest.enter(net, room)
+    guest.serve()
+    good = guest.message("good")
+    for number in range(130):
+        guest.state_event("m.room.topic", {"topic": str(number)})
+    near = guest.message("near")
+    guest.peer.on("POST", f"{FEDERATION}/v1/get_missing_events/.*", {"events": [near.pdu]})
+    last = guest.message("last")
+    await guest.send(last)
+    history = await scroll(alice, room, limit=50)
+    assert [event["event_id"] for event in history[-3:]] == [good.event_id, near.event_id, last.event_id]
+    assert history[0]["type"] == "m.room.create"
+
+
 async def test_server_that_does_not_answer_ends_the_page(net: Network) -> None:
     """What cannot be had now is asked for again another time."""
     alice, bob = await net["one.test"].register("alice"), await net["two.test"].register("bob")

@@ -36,6 +36,8 @@ CHUNK: Final = 100
 MAX_NAMED: Final = 20
 _BOTTOM: Final = 20
 """How many of the oldest events are looked at for what they follow."""
+_MAX_BEHIND: Final = 2000
+"""Through how many refused events it is looked for what lies behind them."""
 _MAX_SERVERS: Final = 4
 _SECONDS: Final = 30.0
 _MAX_BYTES: Final = 16 << 20
@@ -68,13 +70,13 @@ def hole_before(source: CacheSource, room_id: RoomId, start: Cut, end: Cut) -> H
 
 def _missing_at_bottom(source: CacheSource, room_id: RoomId) -> tuple[EventId, ...]:
     oldest = islice(timeline.scan(source, room_id), _BOTTOM)
-    return _unknown(source, [event for _, event in oldest])
+    version = versions.version_of(source, room_id)
+    return _unknown(source, [prev for _, event in oldest for prev in event.prev_events], version)
 
 
-def _unknown(source: CacheSource, events: Iterable[Event]) -> tuple[EventId, ...]:
-    """Return what events follow that is not held in the timeline, and was not refused."""
-    cited = dict.fromkeys(prev for event in events for prev in event.prev_events)
-    return tuple([event_id for event_id in cited if not _is_done(source, event_id)])
+def _unknown(source: CacheSource, cited: Iterable[EventId], version: RoomVersion) -> tuple[EventId, ...]:
+    """Return those of events that are neither held in the timeline nor refused; in place of the refused ones, what these follow."""
+    return judge.missing_behind(source, cited, version, _MAX_BEHIND)
 
 
 def _is_done(source: CacheSource, event_id: EventId) -> bool:
@@ -148,10 +150,11 @@ def _connected(found: dict[EventId, Event], missing: Iterable[EventId]) -> dict[
 
 
 async def _put(ctx: Context, server: ServerName, room_id: RoomId, hole: Hole, chunk: dict[EventId, Event]) -> bool:
-    """Give every event of a chunk its state and its place; tell whether any is in the timeline now."""
+    """Give every event of a chunk its state and its place; tell whether any has been decided on now, if only to be refused."""
     budget = Budget(ctx, server)
     ordered = fetch.in_order(chunk)
     put: list[tuple[Event, int, int]] = []
+    decided = 0
     for event in ordered:
         if _is_done(ctx.db, event.event_id) or judge.follows_other_room(ctx.db, event):
             continue
@@ -164,10 +167,11 @@ async def _put(ctx: Context, server: ServerName, room_id: RoomId, hole: Hole, ch
             continue
         with ctx.db.batch() as batch:
             after = _settle(batch, event, before)
+        decided += 1
         if after is not None:
             put.append((event, before, after))
     await _place(ctx, room_id, hole, put)
-    return bool(put)
+    return decided > 0
 
 
 async def _state_before(ctx: Context, server: ServerName, event: Event, budget: Budget) -> int | None:
@@ -231,8 +235,8 @@ async def _place(ctx: Context, room_id: RoomId, hole: Hole, put: list[tuple[Even
                     place = PduId(room, live, batch.next_count())
                     fill_in(batch, event, place, state_before=before, state_after=after)
             if hole.live:
-                left = dict.fromkeys(event_id for event_id in hole.missing if not _is_done(batch, event_id))
-                left.update(dict.fromkeys(_unknown(batch, [event for event, _, _ in put])))
+                behind = [prev for event, _, _ in put for prev in event.prev_events]
+                left = _unknown(batch, [*hole.missing, *behind], versions.version_of(batch, room_id))
                 if left:
                     trees.room_gap.put(batch, (room, hole.live), list(left))
                 else:

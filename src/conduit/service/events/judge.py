@@ -8,6 +8,8 @@ Source: server-server API, "Checks performed on receipt of a PDU" 4 to 7; "Rejec
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import NamedTuple
@@ -20,10 +22,14 @@ from conduit.protocol import event_auth
 from conduit.protocol.errors import Forbidden
 from conduit.protocol.ids import EventId, ServerName
 from conduit.protocol.pdu import Event
+from conduit.protocol.room_versions import RoomVersion
 from conduit.service.context import Context
 from conduit.service.events import foreign_state, resolve
 from conduit.service.events.accept import accept
 from conduit.service.rooms import leaves, partial, short_ids, state, state_layers, timeline
+
+_MAX_BEHIND = 100
+"""Through how many refused events it is looked for a gap in the timeline."""
 
 
 class Verdict(Enum):
@@ -104,7 +110,7 @@ def settle(
         if isinstance(found, Lacking):
             return found
         current = found
-    gap = [event_id for event_id in event.prev_events if _is_gap(batch, event_id)]
+    gap = missing_behind(batch, event.prev_events, event.version, _MAX_BEHIND)
     accept(
         ctx,
         batch,
@@ -214,11 +220,28 @@ def _other_states(source: CacheSource, event: Event) -> list[int]:
     return [leaf.state for leaf in leaves.remaining(source, event) if leaf.state]
 
 
-def _is_gap(source: CacheSource, event_id: EventId) -> bool:
-    if timeline.position(source, event_id) is not None:
-        return False
-    facts = timeline.meta(source, event_id)
-    return facts is None or facts.status == OUTLIER
+def missing_behind(
+    source: CacheSource, cited: Iterable[EventId], version: RoomVersion, bound: int
+) -> tuple[EventId, ...]:
+    """Return those of events that have no place in the timeline and were not refused; in place of the refused ones, what these follow (CVE-2026-45076).
+
+    At most `bound` events are looked at.
+    """
+    missing: list[EventId] = []
+    waiting = deque(cited)
+    seen: set[EventId] = set()
+    while waiting and len(seen) < bound:
+        event_id = waiting.popleft()
+        if event_id in seen or timeline.position(source, event_id) is not None:
+            continue
+        seen.add(event_id)
+        facts = timeline.meta(source, event_id)
+        if facts is None or facts.status not in (REJECTED, SOFT_FAILED):
+            missing.append(event_id)
+            continue
+        refused = timeline.stored(source, event_id, version)
+        waiting.extend(() if refused is None else refused.prev_events)
+    return tuple(missing)
 
 
 def rejection(source: CacheSource, event: Event, before: int) -> str | None:

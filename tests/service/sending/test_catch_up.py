@@ -2,47 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-
 import orjson
-import pytest
 
 from conduit.database import trees
 from conduit.protocol.ids import ServerName
 from conduit.service.sending import queue
 from tests.support.client import User
-from tests.support.federation import Network, network
+from tests.support.federation import Network
 from tests.support.outgoing import Sink, enter, member, quiet, until
 
 TWO = ServerName("two.test")
 BOB = "@bob:two.test"
-
-
-@pytest.fixture
-async def net() -> AsyncIterator[Network]:
-    """One homeserver, and servers that tests script."""
-    async with network("one.test") as net:
-        yield net
-
-
-@pytest.fixture
-async def alice(net: Network) -> User:
-    """A user of the homeserver."""
-    return await net["one.test"].register("alice")
-
-
-@pytest.fixture
-async def sink(net: Network) -> Sink:
-    """The other server."""
-    return Sink(net, TWO)
-
-
-@pytest.fixture
-async def room(net: Network, alice: User, sink: Sink) -> str:
-    """A room of Alice's with Bob of the other server in it."""
-    room_id = await alice.create_room(preset="public_chat")
-    enter(net["one.test"], room_id, BOB)
-    return room_id
 
 
 async def fall_behind(net: Network, hours: int = 3) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import random
-from collections.abc import AsyncIterator
 from itertools import pairwise
 from pathlib import Path
 
@@ -22,33 +21,6 @@ from tests.support.outgoing import Sink, enter, member, quiet, until
 TWO = "two.test"
 BOB = "@bob:two.test"
 DEPTH = 20 if os.environ.get("TEST_DEPTH") == "full" else 1
-
-
-@pytest.fixture
-async def net() -> AsyncIterator[Network]:
-    """One homeserver, and servers that tests script."""
-    async with network("one.test") as net:
-        yield net
-
-
-@pytest.fixture
-async def alice(net: Network) -> User:
-    """A user of the homeserver."""
-    return await net["one.test"].register("alice")
-
-
-@pytest.fixture
-async def sink(net: Network) -> Sink:
-    """The other server."""
-    return Sink(net, TWO)
-
-
-@pytest.fixture
-async def room(net: Network, alice: User, sink: Sink) -> str:
-    """A room of Alice's with Bob of the other server in it."""
-    room_id = await alice.create_room(preset="public_chat")
-    enter(net["one.test"], room_id, BOB)
-    return room_id
 
 
 async def test_event_is_sent_to_the_servers_of_its_room(net: Network, alice: User, room: str, sink: Sink) -> None:

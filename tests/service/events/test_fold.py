@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from conduit.protocol.ids import UserId
 from conduit.protocol.visibility import DUMMY
 from conduit.service.rooms import leaves, members, timeline
 from tests.support.federation import Network, network
@@ -29,6 +30,25 @@ async def test_many_leaves_are_folded(net: Network) -> None:
     ctx = net["one.test"].ctx
     await until(lambda: len(leaves.of(ctx.db, guest.room_id)) <= 10)
     assert members.is_joined(ctx.db, guest.room_id, guest.join.sender)
+
+
+async def test_advisory_09_leaves_are_folded_where_nobody_here_may_speak(net: Network) -> None:
+    """In a room for announcements everybody can still change their profile, and cite the same old event each time."""
+    alice, room = await room_of(net)
+    await alice.set_state(room, "m.room.power_levels", {"users": {alice.user_id: 50}, "events_default": 60})
+    guest = await Guest.enter(net, room)
+    root = guest.tip
+    await guest.send(
+        *(
+            guest.state_event(
+                "m.room.member", {"membership": "join", "displayname": str(number)}, key=guest.user_id, prev=[root]
+            )
+            for number in range(15)
+        )
+    )
+    ctx = net["one.test"].ctx
+    await until(lambda: len(leaves.of(ctx.db, guest.room_id)) <= 10)
+    assert members.is_joined(ctx.db, guest.room_id, UserId(alice.user_id))
 
 
 async def test_what_folds_is_shown_to_servers_only(net: Network) -> None:

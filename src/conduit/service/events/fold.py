@@ -10,6 +10,7 @@ from typing import Final
 import structlog
 
 from conduit.protocol.ids import RoomId, UserId
+from conduit.protocol.pdu import Event
 from conduit.protocol.visibility import DUMMY
 from conduit.service.context import Context
 from conduit.service.events import receive
@@ -28,14 +29,30 @@ async def fold(ctx: Context, room_id: RoomId) -> None:
     for _ in range(MAX_LEAVES):
         if len(leaves.of(ctx.db, room_id)) <= MAX_LEAVES:
             return
-        speaker = _speaker(ctx, room_id)
-        if speaker is None:
+        event = _closing(ctx, room_id)
+        if event is None:
             return
-        event = build(ctx, ctx.db, room_id, versions.version_of(ctx.db, room_id), speaker, DUMMY, {})
         outcome = await receive.process(ctx, ctx.server_name, event)
         log.info("leaves_folded", room_id=room_id, event_id=event.event_id, verdict=outcome.verdict.value)
         if outcome.verdict is not Verdict.ACCEPTED:
             return
+
+
+def _closing(ctx: Context, room_id: RoomId) -> Event | None:
+    """Return an event of a local user that anybody here may send; `None` if nobody of here is in the room.
+
+    Where nobody may speak, a user joins again as he is: others can change their profiles as often as they like there, and each change costs the more the more leaves there are.
+    """
+    version = versions.version_of(ctx.db, room_id)
+    speaker = _speaker(ctx, room_id)
+    if speaker is not None:
+        return build(ctx, ctx.db, room_id, version, speaker, DUMMY, {})
+    user = min(members.joined_local(ctx.db, room_id, ctx.server_name), default=None)
+    join = None if user is None else state.current(ctx.db, room_id, "m.room.member", user)
+    if user is None or join is None:
+        return None
+    content = {name: value for name, value in join.content.items() if name != "join_authorised_via_users_server"}
+    return build(ctx, ctx.db, room_id, version, user, "m.room.member", content, state_key=user)
 
 
 def _speaker(ctx: Context, room_id: RoomId) -> UserId | None:

@@ -20,11 +20,21 @@ from tests.support.federation import Incoming, Json, Peer
 class ScriptedRoom:
     """A room whose every event is signed by its peer."""
 
-    def __init__(self, peer: Peer, version: str = "10", *, join_rule: str = "public", **create: Any) -> None:
+    def __init__(
+        self,
+        peer: Peer,
+        version: str = "10",
+        *,
+        join_rule: str = "public",
+        creator: str = "",
+        name: str = "room",
+        **create: Any,
+    ) -> None:
+        """`name` is that in the room's id, in the versions that let us choose; the rest is content of the create event."""
         self.peer = peer
         self.version = ROOM_VERSIONS[version]
-        self.creator = f"@creator:{peer.name}"
-        self.room_id = f"!room:{peer.name}"
+        self.creator = creator or f"@creator:{peer.name}"
+        self.room_id = f"!{name}:{peer.name}"
         self.events: list[Event] = []
         self.state: dict[tuple[str, str], Event] = {}
         self.omits = False

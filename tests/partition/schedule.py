@@ -71,16 +71,6 @@ class Camp:
         return {person.user_id for person in self.people}
 
 
-def _is_lost(camp: Camp, own: View, truth: View) -> bool:
-    """Tell whether resolution has taken a camp's people out of the room without an event that says so.
-
-    That happens when somebody banned them on one side, lost the right to do so on another, and the join rules changed: neither the ban nor the join
-    holds. Their server is not in the room any more, so nobody sends it anything from which it would know.
-    """
-    present = own.joined & camp.names
-    return not truth.joined & camp.names and any(("m.room.member", user) not in truth.state for user in present)
-
-
 class Quarrel:
     """A room and all that is done in it. `log` tells what was done, in order."""
 
@@ -92,8 +82,6 @@ class Quarrel:
         self.version = self.random.choice(versions)
         self.room = ""
         self.log: list[str] = []
-        self.lost: list[str] = []
-        """Servers that the others have lost (`_is_lost`)."""
         self._said: list[str] = []
         self._acts: list[tuple[int, Callable[[Camp, User], Coroutine[Any, Any, None]]]] = [
             (4, self._topic),
@@ -277,15 +265,7 @@ class Quarrel:
     async def _complaints(self, spoken: list[str]) -> list[str]:
         """Return in what the servers differ, a line each."""
         views = {camp: view for camp in self.camps if (view := await self._view(camp)) is not None}
-        lines: list[str] = []
-        for camp in views:
-            lost = [other for other in views if _is_lost(other, views[other], views[camp])]
-            lines = await self._differences(camp, {c: view for c, view in views.items() if c not in lost}, spoken)
-            # Who is lost is not the one that is right.
-            if not lines and len(lost) < len(views) / 2:
-                self.lost = [other.name for other in lost]
-                return []
-        return lines
+        return await self._differences(next(iter(views)), views, spoken) if views else []
 
     async def _differences(self, reference: Camp, views: dict[Camp, View], spoken: list[str]) -> list[str]:
         truth = views[reference]

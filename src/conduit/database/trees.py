@@ -424,6 +424,13 @@ received_transaction = Tree(
     ours=True,
     doc="server -> [transaction id, what was answered] of its latest transactions, newest last",
 )
+room_dropped = Tree(
+    "room_dropped",
+    key=row(TEXT, TEXT),
+    value=row(U64, U64),
+    ours=True,
+    doc="room, server that resolution has put out of it -> when in ms, 1 once an event was sent to it from which it learns",
+)
 relation = Tree(
     "relation",
     key=row(U64, RAW),

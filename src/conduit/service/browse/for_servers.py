@@ -19,7 +19,7 @@ from conduit.protocol.pdu import Event
 from conduit.protocol.room_versions import RoomVersion
 from conduit.service.actions.resident import require_resident
 from conduit.service.context import Context
-from conduit.service.rooms import cuts, federated, members, partial, short_ids, state, timeline
+from conduit.service.rooms import cuts, dropped, federated, members, partial, short_ids, state, timeline
 from conduit.service.rooms.client_events import ClientEvent
 from conduit.service.rooms.cuts import Cut
 from conduit.service.rooms.server_sight import ServerViewer
@@ -97,6 +97,7 @@ def open_room(ctx: Context, origin: ServerName, room_id: RoomId, *, at: Sequence
 
     What led to the events `at` is told to every server that was in the room then, and whether or not this one is still in it: else nobody could
     follow how somebody came out of the room, nor take the last event of those who left it.
+    So it is for a while with everything to a server that resolution has put out without such an event (`rooms.dropped`).
     Raises `NotFound` for a room that nobody of this server is in, `Forbidden` if the asking server is not in it, or shut out by its access control list.
     """
     if at and state.exists(ctx.db, room_id):
@@ -105,7 +106,8 @@ def open_room(ctx: Context, origin: ServerName, room_id: RoomId, *, at: Sequence
         if all(map(room.was_in, at)):
             return room
     version = require_resident(ctx, origin, room_id)
-    if not members.has_server(ctx.db, room_id, origin):
+    is_in = members.has_server(ctx.db, room_id, origin)
+    if not is_in and not dropped.may_ask(ctx.db, room_id, origin, ctx.clock.now_ms()):
         raise Forbidden("Your server is not in the room")
     return Room(ctx.db, room_id, version, origin, accounts.erased(ctx.db))
 

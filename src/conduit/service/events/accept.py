@@ -19,6 +19,7 @@ from conduit.service.keys import device_updates
 from conduit.service.push import counting
 from conduit.service.rooms import (
     client_events,
+    dropped,
     leaves,
     members,
     redactions,
@@ -157,6 +158,7 @@ def move_current(ctx: Context, batch: Batch, room_id: RoomId, old: int, new: int
     found = {event.event_id: event for event in timeline.events(batch, list(events.values()))}
     changed = [(found[events[key]], key, short) for key, short in added.items() if events[key] in found]
     gone = [(pairs[key], key) for key in removed if key not in added]
+    servers = members.servers(batch, room_id)
     state.set_current(batch, room_id, new, count, changed, gone)
     _heed_guest_access(batch, room_id, (event_type for event_type, _ in pairs.values()))
     for event, _, short in changed:
@@ -167,6 +169,7 @@ def move_current(ctx: Context, batch: Batch, room_id: RoomId, old: int, new: int
             user_id = UserId(state_key)
             members.record(batch, room_id, user_id, "leave", count=count, event=0)
             _tell_of_member(ctx, batch, room_id, user_id, "leave")
+    dropped.settle(batch, room_id, servers, members.servers(batch, room_id), ctx.clock.now_ms())
 
 
 def _heed_guest_access(batch: Batch, room_id: RoomId, changed: Iterable[str]) -> None:
@@ -210,6 +213,10 @@ def _destinations(ctx: Context, batch: Batch, event: Event, relayed_from: Server
     if event.type == "m.room.member" and event.membership != "invite" and event.state_key is not None:
         # Whose invite or knock is taken back has perhaps nobody in the room. An invite itself is sent in a way of its own.
         servers = [*servers, server_name_of(event.state_key)]
+    untold = [] if relayed_from is not None else dropped.untold(batch, event.room_id)
+    if untold:
+        servers = [*servers, *untold]
+        dropped.told(batch, event.room_id, untold)
     has_it = (ctx.server_name, relayed_from)
     others = [server for server in dict.fromkeys(servers) if server not in has_it]
     return server_access.allowed(batch, event.room_id, others)

@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 from urllib.parse import urlsplit
 
 import nio
@@ -41,6 +41,9 @@ def good(answer: Any) -> Any:
 
 class Person(nio.AsyncClient):
     """A client of nio that is logged in on one device. With a store it encrypts."""
+
+    sync_filter: ClassVar[dict[str, Any] | None] = None
+    """What it asks of /sync; nothing in particular."""
 
     def __init__(self, url: str, name: str, store: Path | None = None) -> None:
         config = nio.AsyncClientConfig(
@@ -85,12 +88,16 @@ class Person(nio.AsyncClient):
     async def _online(self, answer: Any) -> AsyncIterator[None]:
         try:
             good(answer)
-            self._syncing = asyncio.create_task(self.sync_forever(timeout=POLL_MS))
+            self.resume()
             await self.until(lambda: self.next_batch, "the first sync")
             yield
         finally:
             await self.rest()
             await self.close()
+
+    def resume(self) -> None:
+        """Sync on from where it has come to."""
+        self._syncing = asyncio.create_task(self.sync_forever(timeout=POLL_MS, sync_filter=self.sync_filter))
 
     async def rest(self) -> None:
         """Sync no more."""

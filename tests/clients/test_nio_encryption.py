@@ -21,15 +21,16 @@ ENCRYPTED = [nio.EnableEncryptionBuilder().as_dict()]
 async def pair(server: ServerProcess, named: Callable[[str], str], tmp_path: Path) -> AsyncIterator[Pair]:
     """Alice and Bob, with keys uploaded."""
     async with (
-        Person.new(server.url, named("alice"), _store(tmp_path, "alice")) as alice,
-        Person.new(server.url, named("bob"), _store(tmp_path, "bob")) as bob,
+        Person.new(server.url, named("alice"), store(tmp_path, "alice")) as alice,
+        Person.new(server.url, named("bob"), store(tmp_path, "bob")) as bob,
     ):
         for person in (alice, bob):
             await person.until(lambda person=person: person.olm_account_shared, "the keys to be uploaded")
         yield alice, bob
 
 
-def _store(directory: Path, name: str) -> Path:
+def store(directory: Path, name: str) -> Path:
+    """Return a new folder for somebody's keys."""
     path = directory / name
     path.mkdir()
     return path
@@ -154,7 +155,7 @@ async def test_new_device_is_noticed_and_given_the_keys(pair: Pair, tmp_path: Pa
     room_id = await meet(alice, bob, initial_state=ENCRYPTED)
     await trust(alice, bob)
     await bob.event(room_id, await alice.say(room_id, "for one device"))
-    async with Person.login_again(bob.homeserver, bob.user, "phone", _store(tmp_path, "phone")) as phone:
+    async with Person.login_again(bob.homeserver, bob.user, "phone", store(tmp_path, "phone")) as phone:
         await device(alice, phone)
         with pytest.raises(nio.OlmUnverifiedDeviceError):
             await alice.say(room_id, "too early")

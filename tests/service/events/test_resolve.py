@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 
+import psutil  # type: ignore[import-untyped]
 import pytest
 
 from conduit.protocol.ids import RoomId
@@ -80,3 +83,25 @@ async def test_result_that_is_one_of_the_states_has_its_number(net: Network) -> 
     assert newer is not None
     with db.batch() as batch:
         assert resolve.at_once(batch, guest.version, [older, newer]) == newer
+
+
+_ORPHAN = """
+import asyncio, os, psutil
+from conduit.service.events import resolve
+
+async def main():
+    asyncio.ensure_future(resolve._in_helper(resolve.Problem("10", [{}, {}], {}, {}, {}, frozenset())))
+    while not (found := [one for one in psutil.Process().children() if "spawn_main" in str(one.cmdline())]):
+        await asyncio.sleep(0)
+    print(found[0].pid, flush=True)
+    os.kill(os.getpid(), 9)
+
+asyncio.run(main())
+"""
+
+
+def test_helper_process_ends_with_a_server_that_is_killed() -> None:
+    """Nothing is left behind that holds memory, whatever it was at."""
+    out = subprocess.run([sys.executable, "-c", _ORPHAN], capture_output=True, text=True, timeout=60).stdout
+    # The helper has the output too, so that reading it to its end has waited for the helper's.
+    assert not psutil.pid_exists(int(out)) or psutil.Process(int(out)).status() == psutil.STATUS_ZOMBIE

@@ -59,6 +59,7 @@ UNSPECIFIED_OPERATIONS = (
     re.compile(r"POST /_matrix/client/v3/rooms/[^/]+/redact/[^/]+"),
     re.compile(r"GET /_matrix/key/v2/query/[^/]+/[^/]+"),
     re.compile(r"GET /_matrix/client/v3/pushrules/global/[^/]+/"),
+    re.compile(r"(?:GET|PUT|DELETE) /_matrix/client/v3/pushrules/\{rest:path\}"),
     re.compile(r"PUT /_matrix/federation/v1/send_(?:join|leave)/[^/]+/[^/]+"),
     re.compile(r"POST /_matrix/federation/v1/3pid/onbind"),
 )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from tests.support.client import User
 from tests.support.homeserver import Homeserver
 from tests.support.people import people, person
@@ -135,3 +137,24 @@ async def test_threads_are_counted_apart(hs: Homeserver) -> None:
     assert await counts() == (1, {})
     await bob.post(f"/rooms/{room_id}/receipt/m.read/{root}", {"thread_id": "main"})
     assert await counts() == (0, {})
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("PUT", "/pushrules/override/x"),
+        ("PUT", "/pushrules/elsewhere/override/x"),
+        ("PUT", "/pushrules/global/x"),
+        ("PUT", "/pushrules/global/override/"),
+        ("PUT", "/pushrules/global/override/x/colour"),
+        ("GET", "/pushrules/global/override/x/colour"),
+        ("GET", "/pushrules/elsewhere/"),
+        ("GET", "/pushrules/global"),
+        ("DELETE", "/pushrules/global/override"),
+    ],
+)
+async def test_paths_that_name_no_rule_are_refused(hs: Homeserver, method: str, path: str) -> None:
+    """A wrong scope, kind or attribute is a wrong value, not an unknown endpoint."""
+    alice = await hs.register("alice")
+    answer = await alice.raw(method, path, {} if method == "PUT" else None)
+    assert (answer.status, answer.json()["errcode"]) == (400, "M_INVALID_PARAM")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from conduit.api import fields
 from conduit.api.request import Json, Request
 from conduit.api.web import Limit, Reply, Routes
+from conduit.protocol.errors import InvalidParam
 from conduit.service.actions import change_push_rules as action
 from conduit.service.context import Context
 from conduit.service.push import rules
@@ -12,6 +13,7 @@ from conduit.service.push import rules
 routes = Routes()
 
 _RULE = "/_matrix/client/v3/pushrules/global/{kind}/{ruleId}"
+_ANY = "/_matrix/client/v3/pushrules/{rest:path}"
 
 
 @routes.get("/_matrix/client/v3/pushrules/")
@@ -88,3 +90,14 @@ async def set_actions(ctx: Context, req: Request) -> Json:
     actions = fields.array(req.json(), "actions")
     await action.set_actions(ctx, req.user_id, req.params["kind"], req.params["ruleId"], actions)
     return {}
+
+
+@routes.get(_ANY)
+@routes.put(_ANY)
+@routes.delete(_ANY)
+async def refuse(ctx: Context, req: Request) -> Json:
+    """Say that a path below /pushrules/ names no rule: until r0 the scope was a parameter, and what is told of a rule is one yet.
+
+    Clients that make such a path have it from a wrong value, so they are told that, and not that this server knows nothing of push rules.
+    """
+    raise InvalidParam("The path must name the scope 'global', a kind, a rule, and 'enabled' or 'actions' if anything")

@@ -12,9 +12,6 @@ from __future__ import annotations
 
 import asyncio
 import multiprocessing
-import os
-import signal
-import threading
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -32,6 +29,7 @@ from conduit.protocol.pdu import Event
 from conduit.protocol.room_versions import ROOM_VERSIONS, RoomVersion
 from conduit.service.context import Context
 from conduit.service.rooms import auth_chain, short_ids, state, state_layers, timeline
+from conduit.utils import helper_process
 
 log = structlog.get_logger(__name__)
 
@@ -206,21 +204,8 @@ def solve(problem: Problem) -> dict[int, int]:
     )
 
 
-def _begin() -> None:
-    """Let the helper end with the server, however that ends, and leave Ctrl+C to it."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
-
-
 async def _in_helper(problem: Problem) -> dict[int, int]:
-    pool = ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn"), initializer=_begin)
+    pool = ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn"), initializer=helper_process.begin)
     try:
         return await asyncio.get_running_loop().run_in_executor(pool, solve, problem)
     except BrokenProcessPool:

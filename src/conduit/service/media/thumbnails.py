@@ -16,6 +16,7 @@ from concurrent.futures.process import BrokenProcessPool
 from typing import NamedTuple
 
 from conduit.protocol.errors import BadRequest, TooLarge
+from conduit.utils import helper_process
 
 FORMATS = ("PNG", "JPEG", "GIF", "WEBP")
 CONTENT_TYPES = frozenset({"image/png", "image/jpeg", "image/gif", "image/webp", "image/apng"})
@@ -114,16 +115,17 @@ class Thumbnailer:
         if self._pool is None:
             # A forked child would inherit the database's locks and files.
             context = multiprocessing.get_context("spawn")
-            self._pool = ProcessPoolExecutor(1, mp_context=context, initializer=_limit_memory)
+            self._pool = ProcessPoolExecutor(1, mp_context=context, initializer=_begin)
         return self._pool
 
 
 # --- in the helper process -----------------------------------------------------------------------------------------
 
 
-def _limit_memory() -> None:
+def _begin() -> None:
     import resource
 
+    helper_process.begin()
     resource.setrlimit(resource.RLIMIT_AS, (MAX_MEMORY, MAX_MEMORY))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 

@@ -110,9 +110,12 @@ class ServerProcess:
     def kill(self) -> None:
         """End the server at once, as a crash does."""
         if self._process is not None:
+            heard = len(self.log)
             self._process.kill()
             self._process.wait()
             self._forget(self._process)
+            # Python's own keeper of semaphores warns of those that the server could not give back.
+            self.log[heard:] = [line for line in self.log[heard:] if line.startswith("{")]
 
     def _forget(self, process: subprocess.Popen[str]) -> None:
         self._reader.join(PATIENCE_SECONDS)

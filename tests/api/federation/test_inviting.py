@@ -10,10 +10,12 @@ from conduit.database import trees
 from conduit.protocol.ids import RoomId, UserId
 from conduit.protocol.pdu import Event
 from conduit.protocol.room_versions import SUPPORTED
-from conduit.service.rooms import members
+from conduit.service.outbound.errors import Unreachable
+from conduit.service.rooms import members, state, timeline
 from tests.support.client import segment
-from tests.support.federation import Network, network
+from tests.support.federation import Incoming, Network, network
 from tests.support.foreign_room import ForeignRoom
+from tests.support.guest import until
 from tests.support.visitor import FEDERATION, Visitor
 
 EVE = "@eve:peer.test"
@@ -450,3 +452,33 @@ async def test_two_homeservers_let_an_invite_be_taken_back() -> None:
         await alice.post(f"/rooms/{segment(room)}/kick", {"user_id": bob.user_id})
         await poll
         assert await invited(bob) == {}
+
+
+async def test_invite_outlives_a_ban_and_its_end_that_arrive_after_it() -> None:
+    """An invite goes a way of its own, and may overtake what the room has sent: of that only what is newer counts."""
+    async with network("one.test", "two.test") as both:
+        alice, bob = await both["one.test"].register("alice"), await both["two.test"].register("bob")
+        here, there = both["one.test"].ctx.db, both["two.test"].ctx.db
+        user_id = UserId(bob.user_id)
+        room = RoomId(await alice.create_room(preset="private_chat"))
+        await alice.invite(room, user_id)
+        await bob.join(room)
+        await alice.post(f"/rooms/{segment(room)}/kick", {"user_id": user_id})
+        await until(lambda: members.membership(there, room, user_id) == "leave")
+
+        def hold_transactions(incoming: Incoming, server: str) -> None:
+            if "/send/" in incoming.target:
+                raise Unreachable(server, "not now")
+
+        both.board.on_exchange = hold_transactions
+        await alice.post(f"/rooms/{segment(room)}/ban", {"user_id": user_id})
+        await alice.post(f"/rooms/{segment(room)}/unban", {"user_id": user_id})
+        unban = state.current_id(here, room, "m.room.member", user_id)
+        assert unban is not None
+        await alice.invite(room, user_id)
+        assert room in await invited(bob)
+        both.board.on_exchange = lambda incoming, server: None
+        await both.clock.advance(3600)
+        await until(lambda: timeline.position(there, unban) is not None)
+        assert room in await invited(bob)
+        await bob.join(room)

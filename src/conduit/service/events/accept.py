@@ -181,6 +181,8 @@ def _heed_guest_access(batch: Batch, room_id: RoomId, changed: Iterable[str]) ->
 def record_member(ctx: Context, batch: Batch, event: Event, short: int, count: int, target: UserId) -> None:
     """Write that `target` has the membership that a member event gives, which is now current, and tell them."""
     membership = event.membership or "leave"
+    if membership in members.LEFT and _is_overtaken(batch, event, target):
+        return
     stripped = None
     if membership in ("invite", "knock") and server_name_of(target) == ctx.server_name:
         stripped = stripped_state.for_member(batch, event)
@@ -188,6 +190,15 @@ def record_member(ctx: Context, batch: Batch, event: Event, short: int, count: i
     if membership == "join" and old != "join" and server_name_of(target) == ctx.server_name:
         device_updates.announce_join(batch, target, event.room_id)
     _tell_of_member(ctx, batch, event.room_id, target, membership)
+
+
+def _is_overtaken(batch: Batch, event: Event, target: UserId) -> bool:
+    """Tell whether a newer invite or knock, which came by a way of its own, has arrived before this end of an earlier membership."""
+    known = members.entry(batch, event.room_id, target)
+    if known is None or known.event or known.membership not in ("invite", "knock"):
+        return False
+    waits_by = members.waits_by(batch, event.room_id, target)
+    return waits_by is not None and waits_by[0] not in event.auth_events and event.depth < waits_by[1]
 
 
 def _tell_of_member(ctx: Context, batch: Batch, room_id: RoomId, target: UserId, membership: str) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from tests.support.certificates import Authority
@@ -49,8 +49,10 @@ def neighbours(folder: Path) -> Iterator[Neighbours]:
             server.kill()
             sys.stderr.write("".join(server.log[-20:]))
         raise
-    for server in made:
-        server.stop()
+    with ExitStack() as ends:
+        # Each is ended, also when another does not end well.
+        for server in made:
+            ends.callback(server.stop)
 
 
 def _make(folder: Path, engine: str, authority: Authority) -> ServerProcess:

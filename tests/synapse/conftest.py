@@ -11,7 +11,7 @@ import pytest
 
 from tests.support.process import ServerProcess
 from tests.support.synapse import Share, Synapse, free_port, synapse_python
-from tests.synapse.sides import Side
+from tests.synapse.sides import Side, agree_on_shared_rooms
 
 SETTINGS = """
 allow_federation = true
@@ -100,23 +100,36 @@ async def session() -> AsyncIterator[aiohttp.ClientSession]:
 
 
 @pytest.fixture
-def synapse(running_synapse: Synapse, session: aiohttp.ClientSession) -> Iterator[Side]:
-    """Synapse, used beside other tests."""
-    with running_synapse.in_use():
-        yield Side(running_synapse.server_name, running_synapse.url, session, is_ours=False)
-
-
-@pytest.fixture
 def engine() -> str:
     """The engine of our side; tests that need both name them."""
     return "rocksdb"
 
 
 @pytest.fixture
-def ours(our_servers: OurServers, engine: str, session: aiohttp.ClientSession) -> Side:
-    """Our side."""
+async def sides(
+    running_synapse: Synapse, our_servers: OurServers, engine: str, session: aiohttp.ClientSession
+) -> AsyncIterator[tuple[Side, Side]]:
+    """Our side and Synapse, used beside other tests; in the end both have the same state of each room that they share."""
     process = our_servers.on(engine)
-    return Side(process.server_name, process.url, session, is_ours=True)
+    with running_synapse.in_use():
+        sides = (
+            Side(process.server_name, process.url, session, is_ours=True),
+            Side(running_synapse.server_name, running_synapse.url, session, is_ours=False),
+        )
+        yield sides
+        await agree_on_shared_rooms(sides)
+
+
+@pytest.fixture
+def ours(sides: tuple[Side, Side]) -> Side:
+    """Our side."""
+    return sides[0]
+
+
+@pytest.fixture
+def synapse(sides: tuple[Side, Side]) -> Side:
+    """Synapse, used beside other tests."""
+    return sides[1]
 
 
 @pytest.fixture(params=["ours", "synapse"])

@@ -3,6 +3,7 @@
 alice = await side.register("alice")
 await alice.until(lambda: room in alice.seen.invited, "the invite")
 await agree(room, alice, bob)               # the state is the same on both sides, event by event
+await agree_on_shared_rooms([ours, synapse])        # so it is in each room that both are in; the fixtures do it after every test
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import asyncio
 import itertools
 import time
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar, cast
 
@@ -179,6 +180,8 @@ class Side:
     session: aiohttp.ClientSession
     is_ours: bool
     last_bug: Exception | None = None
+    people: list[Person] = field(default_factory=list)
+    """Who has been registered."""
 
     async def register(self, localpart: str = "user") -> Person:
         """Return a new user; a number is added to the name, so that it is new on this server."""
@@ -187,7 +190,17 @@ class Side:
         async with self.session.post(self.url + "/_matrix/client/v3/register", json=request) as answer:
             body = await answer.json()
             assert answer.status == 200, body
-        return Person(self, body["user_id"], body["device_id"], body["access_token"])
+        person = Person(self, body["user_id"], body["device_id"], body["access_token"])
+        self.people.append(person)
+        return person
+
+    async def insiders(self) -> dict[str, Person]:
+        """Return the rooms that people of this side are in, and one person in each."""
+        found: dict[str, Person] = {}
+        for person in self.people:
+            for room_id in (await person.get("/joined_rooms"))["joined_rooms"]:
+                found.setdefault(room_id, person)
+        return found
 
     async def log_in(self, person: Person) -> Person:
         """Return the same user on another device."""
@@ -238,6 +251,14 @@ async def agree(room_id: str, *people: Person) -> dict[tuple[str, str], Json]:
             raise AssertionError(f"no agreement on {room_id}:\n" + "\n".join(_differences(states, people)))
         await asyncio.sleep(0.1)
     return states[0]
+
+
+async def agree_on_shared_rooms(sides: Sequence[Side]) -> None:
+    """Wait until all sides have the same state of each room that people of all of them are in."""
+    insiders = [await side.insiders() for side in sides]
+    for room_id in insiders[0]:
+        if all(room_id in found for found in insiders):
+            await agree(room_id, *(found[room_id] for found in insiders))
 
 
 def _differences(states: list[dict[tuple[str, str], Json]], people: tuple[Person, ...]) -> list[str]:

@@ -14,7 +14,7 @@ from tests.support.process import ENGINES, ServerProcess
 from tests.support.synapse import Synapse
 from tests.synapse.conftest import OurServers
 from tests.synapse.rooms import Room, met, public_room, talk
-from tests.synapse.sides import Side, agree
+from tests.synapse.sides import Side, agree, agree_on_shared_rooms
 
 MANY = 120
 """More events than one transaction holds."""
@@ -49,13 +49,12 @@ def process(
 async def outage(
     running_synapse: Synapse, process: ServerProcess, session: aiohttp.ClientSession
 ) -> AsyncIterator[Outage]:
-    """Both sides, and nobody else on Synapse."""
+    """Both sides, and nobody else on Synapse; in the end they have the same state of each room that they share."""
     with running_synapse.alone():
-        yield Outage(
-            process,
-            Side(process.server_name, process.url, session, is_ours=True),
-            Side(running_synapse.server_name, running_synapse.url, session, is_ours=False),
-        )
+        ours = Side(process.server_name, process.url, session, is_ours=True)
+        synapse = Side(running_synapse.server_name, running_synapse.url, session, is_ours=False)
+        yield Outage(process, ours, synapse)
+        await agree_on_shared_rooms([ours, synapse])
 
 
 async def change_much(room: Room) -> list[str]:

@@ -58,6 +58,16 @@ def test_own_rules_go_before_predefined_ones_and_master_before_all() -> None:
     assert actions(ruleset, mention) == []
 
 
+@pytest.mark.parametrize("historical", ["dont_notify", "coalesce"])
+def test_historical_actions_are_ignored(historical: str) -> None:
+    """A rule with one of them alone is as one without actions; beside others it changes nothing."""
+    ruleset = Ruleset(ME)
+    ruleset.put("room", parse_rule("room", "!r:x", {"actions": [historical]}))
+    assert tweaks(actions(ruleset, message())) == (False, False, {})
+    ruleset.put("room", parse_rule("room", "!r:x", {"actions": [historical, "notify"]}))
+    assert tweaks(actions(ruleset, message())) == (True, False, {})
+
+
 def test_kinds_are_tried_in_order() -> None:
     """Override, content, room, sender, underride."""
     ruleset = Ruleset(ME)

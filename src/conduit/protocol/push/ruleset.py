@@ -22,19 +22,19 @@ MAX_RULE_ID_BYTES = 255
 
 
 def parse_actions(value: Any) -> list[Any]:
-    """Return `value` as actions: strings and `set_tweak` objects. `dont_notify` and `coalesce` are dropped, as they mean nothing."""
+    """Return `value` as actions: strings and `set_tweak` objects.
+
+    The historical `dont_notify` and `coalesce` stay, so that a client that still sets them finds what it has set; nothing heeds them.
+    """
     if not isinstance(value, list):
         raise BadJson("'actions' must be an array")
-    actions = []
     for action in value:
         if isinstance(action, dict):
             if not isinstance(action.get("set_tweak"), str):
                 raise BadJson("An action is a string or an object with 'set_tweak'")
         elif action not in ("notify", "dont_notify", "coalesce"):
             raise InvalidParam("Unknown action")
-        if action not in ("dont_notify", "coalesce"):
-            actions.append(action)
-    return actions
+    return value
 
 
 def parse_rule(kind: str, rule_id: str, body: Mapping[str, Any]) -> Rule:
@@ -93,7 +93,7 @@ class Ruleset:
                 if isinstance(stored.get("enabled"), bool):
                     rule["enabled"] = stored["enabled"]
                 if isinstance(stored.get("actions"), list):
-                    rule["actions"] = [a for a in stored["actions"] if a not in ("dont_notify", "coalesce")]
+                    rule["actions"] = stored["actions"]
 
     def content(self) -> dict[str, Any]:
         """Return the content of `m.push_rules`."""

@@ -39,7 +39,7 @@ def test_value_is_loaded_once(db: Database) -> None:
     """Absence is cached like any value."""
     assert [NAME.get(db, user) for user in ("ann", "ann", "nobody", "nobody")] == ["Ann", "Ann", None, None]
     assert loads == ["ann", "nobody"]
-    assert (db.cache_pool.hits, db.cache_pool.misses) == (2, 2)
+    assert (db.cache_pool.count, db.cache_pool.misses) == (2, 2)
 
 
 def test_change_is_seen_in_its_batch_at_once_and_by_all_after_it(db: Database) -> None:
@@ -107,7 +107,7 @@ def test_many_are_loaded_in_one_go(db: Database) -> None:
         assert many.get_many(batch, ["ann", "bob"]) == ["Anna", "Bob"]
 
 
-def test_budget_holds_and_the_longest_unused_go_first(db: Database) -> None:
+def test_budget_holds_and_what_is_not_read_goes_first(db: Database) -> None:
     """All caches share it; a value larger than it is not kept."""
     pool = db.cache_pool
     pool.budget_bytes = 1000

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -37,6 +38,7 @@ class Batch:
         "_tripped",
         "_tripwire",
         "cache_overlay",
+        "cache_pool",
         "crowds",
         "db",
         "reserved",
@@ -45,7 +47,8 @@ class Batch:
 
     def __init__(self, db: Database) -> None:
         self.db = db
-        self.cache_overlay: dict[tuple[str, Any], Any] = {}
+        self.cache_overlay: defaultdict[str, dict[Any, Any]] = defaultdict(dict)
+        self.cache_pool: CachePool = db.cache_pool
         self.wakes: set[Hashable] = set()
         self.crowds: list[Crowd] = []
         self.reserved = db._reserved
@@ -55,11 +58,6 @@ class Batch:
         self._hooks: list[Callable[[], None]] = []
         self._tripwire: asyncio.Handle | None = None
         self._tripped = False
-
-    @property
-    def cache_pool(self) -> CachePool:
-        """The pool shared by all caches."""
-        return self.db.cache_pool
 
     def __enter__(self) -> Batch:
         db = self.db
@@ -125,6 +123,10 @@ class Batch:
         if writes is None:
             writes = self._trees[tree] = {}
         writes[key] = value
+
+    def put_all(self, tree: str, keys: Iterable[bytes], value: bytes) -> None:
+        """Set each of `keys` to `value`."""
+        self._trees.setdefault(tree, {}).update(dict.fromkeys(keys, value))
 
     def delete(self, tree: str, key: bytes) -> None:
         """Remove `key`, if it is there."""

@@ -3,11 +3,15 @@
 A cache is declared beside what it derives (`NAMES = Cached("names", load=..., weigh=...)`) and lives in the database. Reading
 through an open batch never sees, nor leaves behind, a value that the batch may yet drop: what the batch has changed is read through
 the batch and becomes common only when it commits.
+
+Most of what the server does is reading caches, so a hit is made of two look-ups in dictionaries and one mark. Who goes first when the budget is spent is
+therefore not kept in order at each hit: entries stand in a queue, and one that was read since it was last looked at goes to its end again ("second
+chance").
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import defaultdict, deque
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -18,58 +22,108 @@ V = TypeVar("V")
 
 _ENTRY_BYTES = 200
 """What the bookkeeping of one entry costs."""
+_MAX_STALE = 1000
+"""How many dropped entries may stand in the queue, beside as many as there are entries."""
+
+
+class _Entry:
+    __slots__ = ("cache", "key", "reads", "value", "weight")
+
+    def __init__(self, cache: str, key: Any, value: Any, weight: int) -> None:
+        self.cache = cache
+        self.key = key
+        self.value = value
+        self.weight = weight
+        self.reads = 0
+        """Hits since it was last looked at."""
 
 
 class CachePool:
-    """All caches of a database: one least-recently-used order, one budget."""
+    """All caches of a database: one budget for all."""
 
     def __init__(self, budget_bytes: int) -> None:
         self.budget_bytes = budget_bytes
         self.used_bytes = 0
-        self.hits = 0
         self.misses = 0
-        self._entries: OrderedDict[tuple[str, Any], tuple[Any, int]] = OrderedDict()
+        self.count = 0
+        """How many values are held."""
+        self.entries: defaultdict[str, dict[Any, _Entry]] = defaultdict(dict)
+        """By the name of the cache, then by key."""
+        self._queue: deque[_Entry] = deque()
 
-    def get(self, slot: tuple[str, Any]) -> Any:
-        """Return the value in `slot`, or `MISSING`."""
-        entry = self._entries.get(slot)
+    def get(self, cache: str, key: Any) -> Any:
+        """Return the value of `key`, or `MISSING`."""
+        entry = self.entries[cache].get(key)
         if entry is None:
             self.misses += 1
             return MISSING
-        self.hits += 1
-        self._entries.move_to_end(slot)
-        return entry[0]
+        entry.reads += 1
+        return entry.value
 
-    def put(self, slot: tuple[str, Any], value: Any, weight: int) -> None:
-        """Keep `value`; the entries unused for longest go until the budget holds."""
-        self.drop(slot)
+    def put(self, cache: str, key: Any, value: Any, weight: int) -> None:
+        """Keep `value`; entries that are not read go until the budget holds."""
+        entries = self.entries[cache]
         weight += _ENTRY_BYTES
+        old = entries.get(key)
         if weight > self.budget_bytes:
+            if old is not None:
+                self.drop(cache, key)
             return
-        self._entries[slot] = (value, weight)
-        self.used_bytes += weight
-        while self.used_bytes > self.budget_bytes:
-            _, (_, old) = self._entries.popitem(last=False)
-            self.used_bytes -= old
+        if old is not None:
+            # It stays where it is in the queue.
+            self.used_bytes += weight - old.weight
+            old.value = value
+            old.weight = weight
+        else:
+            entry = entries[key] = _Entry(cache, key, value, weight)
+            self._queue.append(entry)
+            self.used_bytes += weight
+            self.count += 1
+        if self.used_bytes > self.budget_bytes:
+            self._make_room()
 
-    def publish(self, changes: dict[tuple[str, Any], Any]) -> None:
-        """Take over what a committed batch has changed."""
-        for slot, value in changes.items():
-            if value is MISSING:
-                self.drop(slot)
-            else:
-                self.put(slot, value, _WEIGH[slot[0]](value))
+    def publish(self, changes: dict[str, dict[Any, Any]]) -> None:
+        """Take over what a committed batch has changed: cache -> key -> value, or `MISSING` for what is to be loaded anew."""
+        for cache, values in changes.items():
+            weigh = _WEIGH[cache]
+            for key, value in values.items():
+                if value is MISSING:
+                    self.drop(cache, key)
+                else:
+                    self.put(cache, key, value, weigh(value))
 
-    def drop(self, slot: tuple[str, Any]) -> None:
-        """Forget `slot`."""
-        entry = self._entries.pop(slot, None)
-        if entry is not None:
-            self.used_bytes -= entry[1]
+    def drop(self, cache: str, key: Any) -> None:
+        """Forget `key`."""
+        entry = self.entries[cache].pop(key, None)
+        if entry is None:
+            return
+        self.used_bytes -= entry.weight
+        self.count -= 1
+        # It still stands in the queue, without its value.
+        entry.value = entry.key = MISSING
+        if len(self._queue) > 2 * self.count + _MAX_STALE:
+            self._queue = deque(entry for entry in self._queue if entry.key is not MISSING)
 
     def clear(self) -> None:
         """Forget everything."""
-        self._entries.clear()
+        self.entries.clear()
+        self._queue.clear()
         self.used_bytes = 0
+        self.count = 0
+
+    def _make_room(self) -> None:
+        queue = self._queue
+        while self.used_bytes > self.budget_bytes:
+            entry = queue.popleft()
+            if entry.key is MISSING:
+                continue
+            if entry.reads:
+                entry.reads = 0
+                queue.append(entry)
+                continue
+            del self.entries[entry.cache][entry.key]
+            self.used_bytes -= entry.weight
+            self.count -= 1
 
 
 class _Missing:
@@ -88,8 +142,8 @@ class CacheSource(Source, Protocol):
         ...
 
     @property
-    def cache_overlay(self) -> dict[tuple[str, Any], Any] | None:
-        """What this batch has changed: slot -> value, or `MISSING` for a slot to be loaded anew; `None` for the database."""
+    def cache_overlay(self) -> defaultdict[str, dict[Any, Any]] | None:
+        """What this batch has changed: cache -> key -> value, or `MISSING` for what is to be loaded anew; `None` for the database."""
         ...
 
 
@@ -123,49 +177,60 @@ class Cached(Generic[K, V]):
 
     def get(self, source: CacheSource, key: K) -> V:
         """Return the value for `key`, loading it if need be. Treat it as frozen: it is shared."""
-        slot = (self.name, key)
+        name = self.name
         overlay = source.cache_overlay
+        if overlay is not None and name in overlay:
+            changed = overlay[name]
+            if key in changed:
+                value: V = changed[key]
+                if value is MISSING:
+                    value = changed[key] = self._load(source, key)
+                return value
         pool = source.cache_pool
-        if overlay is not None and slot in overlay:
-            value: V = overlay[slot]
-            if value is MISSING:
-                value = overlay[slot] = self._load(source, key)
-            return value
         # `CachePool.get` written out: this is the busiest line of the server.
-        entry = pool._entries.get(slot)
+        entry = pool.entries[name].get(key)
         if entry is not None:
-            pool.hits += 1
-            pool._entries.move_to_end(slot)
-            return entry[0]  # type: ignore[no-any-return]
+            entry.reads += 1
+            return entry.value  # type: ignore[no-any-return]
         pool.misses += 1
         value = self._load(source, key)
         if overlay is None:
-            pool.put(slot, value, self._weigh(value))
+            pool.put(name, key, value, self._weigh(value))
         else:
             # The load may have seen rows of this batch: common only after the commit.
-            overlay[slot] = value
+            overlay[name][key] = value
         return value
 
     def peek(self, source: CacheSource, key: K) -> V | None:
         """Return the value for `key` if it is held, else `None`; loads nothing."""
-        slot = (self.name, key)
         overlay = source.cache_overlay
-        value = overlay[slot] if overlay is not None and slot in overlay else source.cache_pool.get(slot)
+        changed = None if overlay is None else overlay.get(self.name)
+        value = changed[key] if changed is not None and key in changed else source.cache_pool.get(self.name, key)
         return None if value is MISSING else value
 
     def get_many(self, source: CacheSource, keys: Sequence[K]) -> list[V]:
         """Return the values for `keys` in their order; those that are not held are loaded in one go."""
+        name = self.name
         overlay = source.cache_overlay
-        pool = source.cache_pool
+        changed = {} if overlay is None else overlay.get(name, {})
+        held = source.cache_pool.entries[name]
         found: list[Any] = []
         missing: list[int] = []
         for index, key in enumerate(keys):
-            slot = (self.name, key)
-            value = overlay[slot] if overlay is not None and slot in overlay else pool.get(slot)
+            if key in changed:
+                value = changed[key]
+            else:
+                entry = held.get(key)
+                if entry is None:
+                    value = MISSING
+                else:
+                    entry.reads += 1
+                    value = entry.value
             if value is MISSING:
                 missing.append(index)
             found.append(value)
         if missing:
+            source.cache_pool.misses += len(missing)
             wanted = [keys[index] for index in missing]
             if self._load_many is not None:
                 loaded = self._load_many(source, wanted)
@@ -180,15 +245,15 @@ class Cached(Generic[K, V]):
         """Keep a value that was read through `source` by other means than the loader."""
         overlay = source.cache_overlay
         if overlay is None:
-            source.cache_pool.put((self.name, key), value, self._weigh(value))
+            source.cache_pool.put(self.name, key, value, self._weigh(value))
         else:
-            overlay[self.name, key] = value
+            overlay[self.name][key] = value
 
     def set(self, batch: CacheSink, key: K, value: V) -> None:
         """Let `value` stand for `key`, in this batch at once and for all when it commits."""
         overlay = batch.cache_overlay
         assert overlay is not None, "caches change through a batch"
-        overlay[self.name, key] = value
+        overlay[self.name][key] = value
 
     def forget(self, batch: CacheSink, key: K) -> None:
         """Load `key` anew when it is next read, in this batch at once and for all when it commits."""

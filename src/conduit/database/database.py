@@ -141,7 +141,7 @@ class Database:
             "count": self._count,
             "cache_bytes": pool.used_bytes,
             "cache_budget_bytes": pool.budget_bytes,
-            "cache_hits": pool.hits,
+            "cache_entries": pool.count,
             "cache_misses": pool.misses,
         }
 

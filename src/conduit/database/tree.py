@@ -6,7 +6,7 @@ takes a `Batch`. Callers pass and receive Python values: bytes stay below this f
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Generic, Protocol, TypeVar
 
 from conduit.database.codec import Codec
@@ -36,6 +36,10 @@ class Source(Protocol):
 
 class Sink(Source, Protocol):
     """What can be written: an open batch."""
+
+    def put_all(self, tree: str, keys: Iterable[bytes], value: bytes) -> None:
+        """Set each of `keys` to `value`."""
+        ...
 
     def put(self, tree: str, key: bytes, value: bytes) -> None:
         """Set `key`."""
@@ -89,6 +93,10 @@ class Tree(Generic[K, V]):
     def put(self, sink: Sink, key: K, value: V) -> None:
         """Set `key`."""
         sink.put(self.name, self._encode_key(key), self._encode_value(value))
+
+    def put_all(self, sink: Sink, keys: Iterable[K], value: V) -> None:
+        """Set each of `keys` to `value`."""
+        sink.put_all(self.name, map(self._encode_key, keys), self._encode_value(value))
 
     def delete(self, sink: Sink, key: K) -> None:
         """Remove `key`, if it is there."""

@@ -94,6 +94,11 @@ class Bulk:
         """Set `key`."""
         self._room_for(len(key) + len(value)).put(tree, key, value)
 
+    def put_all(self, tree: str, keys: Iterable[bytes], value: bytes) -> None:
+        """Set each of `keys` to `value`."""
+        for key in keys:
+            self.put(tree, key, value)
+
     def delete(self, tree: str, key: bytes) -> None:
         """Remove `key`, if it is there."""
         self._room_for(len(key)).delete(tree, key)

@@ -84,8 +84,7 @@ def record(batch: Batch, event: Event, place: PduId) -> None:
     text = text_of(event)
     if text is not None:
         raw = layouts.PDU_ID.encode(place)
-        for word in words(text):
-            trees.tokenids.put(batch, (place.room, word, raw), True)
+        trees.tokenids.put_all(batch, [(place.room, word, raw) for word in words(text)], True)
 
 
 def remove(batch: Batch, event: Event, place: PduId) -> None:

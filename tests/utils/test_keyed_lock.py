@@ -69,3 +69,40 @@ async def test_a_cancelled_waiter_leaves_nothing_behind() -> None:
     assert passed == ["second"]
     assert first.cancelled()
     assert len(lock) == 0
+
+
+async def test_a_lock_handed_to_somebody_who_gives_up_at_that_moment_goes_on() -> None:
+    """Between the release and the first step of who waited, the wait can still be cancelled."""
+    lock = KeyedLock()
+    passed = []
+
+    async def work(name: str) -> None:
+        async with lock("a"):
+            passed.append(name)
+
+    async with lock("a"):
+        first = asyncio.create_task(work("first"))
+        second = asyncio.create_task(work("second"))
+        await asyncio.sleep(0)
+    first.cancel()
+    await second
+    assert passed == ["second"]
+    assert first.cancelled()
+    assert len(lock) == 0
+
+
+async def test_who_comes_while_the_lock_is_handed_over_does_not_overtake() -> None:
+    """The one who has waited goes first."""
+    lock = KeyedLock()
+    passed = []
+
+    async def work(name: str) -> None:
+        async with lock("a"):
+            passed.append(name)
+
+    async with lock("a"):
+        first = asyncio.create_task(work("first"))
+        await asyncio.sleep(0)
+    await work("late")
+    await first
+    assert passed == ["first", "late"]

@@ -3,73 +3,75 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Hashable
 from types import TracebackType
 
 
-class _Entry:
-    __slots__ = ("lock", "users")
-
-    def __init__(self) -> None:
-        self.lock = asyncio.Lock()
-        self.users = 0
-
-
 class KeyedLock:
-    """`async with lock(key):` runs alone among all that use the same key, in order of arrival. Not reentrant."""
+    """`async with lock(key):` runs alone among all that use the same key, in order of arrival. Not reentrant.
+
+    A key is here while it is held, with those who wait for it. To take a lock that nobody holds costs one entry in a dictionary.
+    """
 
     def __init__(self) -> None:
-        self._entries: dict[Hashable, _Entry] = {}
+        self._waiting: dict[Hashable, deque[asyncio.Future[None]] | None] = {}
 
     def __call__(self, key: Hashable) -> Held:
         """Return a context manager which holds the lock of `key`."""
         return Held(self, key)
 
     def __len__(self) -> int:
-        return len(self._entries)
+        return len(self._waiting)
 
     def is_held(self, key: Hashable) -> bool:
         """Tell whether somebody holds the lock of `key`."""
-        entry = self._entries.get(key)
-        return entry is not None and entry.lock.locked()
+        return key in self._waiting
 
-    def _enter(self, key: Hashable) -> _Entry:
-        entry = self._entries.get(key)
-        if entry is None:
-            entry = self._entries[key] = _Entry()
-        entry.users += 1
-        return entry
+    async def _wait(self, key: Hashable) -> None:
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        waiting = self._waiting[key]
+        if waiting is None:
+            waiting = self._waiting[key] = deque()
+        waiting.append(turn)
+        try:
+            await turn
+        except BaseException:
+            if turn.done() and not turn.cancelled():
+                # The lock was handed over in the moment in which the wait was given up.
+                self._release(key)
+            elif turn in waiting:
+                waiting.remove(turn)
+            raise
 
-    def _leave(self, key: Hashable, entry: _Entry) -> None:
-        entry.users -= 1
-        if not entry.users:
-            del self._entries[key]
+    def _release(self, key: Hashable) -> None:
+        waiting = self._waiting[key]
+        while waiting:
+            turn = waiting.popleft()
+            if not turn.done():
+                # It stays held: who comes now must not overtake.
+                turn.set_result(None)
+                return
+        del self._waiting[key]
 
 
 class Held:
     """One holding of a lock; made by `KeyedLock`."""
 
-    __slots__ = ("_entry", "_key", "_owner")
+    __slots__ = ("_key", "_owner")
 
     def __init__(self, owner: KeyedLock, key: Hashable) -> None:
         self._owner = owner
         self._key = key
-        self._entry: _Entry | None = None
 
     async def __aenter__(self) -> None:
-        entry = self._owner._enter(self._key)
-        try:
-            await entry.lock.acquire()
-        except BaseException:
-            self._owner._leave(self._key, entry)
-            raise
-        self._entry = entry
+        owner, key = self._owner, self._key
+        if key in owner._waiting:
+            await owner._wait(key)
+        else:
+            owner._waiting[key] = None
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        entry = self._entry
-        assert entry is not None
-        self._entry = None
-        entry.lock.release()
-        self._owner._leave(self._key, entry)
+        self._owner._release(self._key)

@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import NamedTuple
 from urllib.parse import unquote
 
 from conduit.api.web import Route
@@ -30,8 +31,7 @@ class Endpoint:
     names: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Match:
+class Match(NamedTuple):
     """What a request line means: `endpoint` is `None` if the path exists, but only for the `allowed` methods."""
 
     endpoint: Endpoint | None
@@ -100,8 +100,10 @@ class Table:
         if match is not None:
             return match
         segments = path.split("/")
-        if "%" in path or not path.isascii():
+        if not path.isascii():
             segments = [_decode(segment) for segment in segments]
+        elif "%" in path:
+            segments = [_decode(segment) if "%" in segment else segment for segment in segments]
         values: list[str] = []
         allowed: set[str] = set()
         endpoint = _walk(self._root, segments, 1, method, values, allowed)
@@ -140,8 +142,6 @@ def _walk(
 
 
 def _decode(segment: str) -> str:
-    if "%" not in segment and segment.isascii():
-        return segment
     if _BAD_ESCAPE.search(segment):
         raise InvalidParam("The path holds a bad percent-escape")
     try:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from conduit.database.database import Batch
 from conduit.protocol.ids import EventId, RoomId, UserId
@@ -12,8 +11,7 @@ from conduit.service import events, transactions
 from conduit.service.context import Context
 
 
-@dataclass(frozen=True, slots=True)
-class Transaction:
+class Transaction(NamedTuple):
     """A request that the client may repeat: whose it is, the key of its endpoint and path, and the client's id for it."""
 
     user_id: UserId

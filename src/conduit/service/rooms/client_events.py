@@ -19,6 +19,7 @@ from conduit.database.database import Batch
 from conduit.database.layouts import PduId
 from conduit.protocol.ids import EventId, RoomId, UserId
 from conduit.protocol.pdu import Event
+from conduit.protocol.visibility import is_hidden
 from conduit.service.rooms import short_ids, state, timeline
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ class ClientEvent:
         "event_id",
         "has_url",
         "head",
+        "is_ordinary",
         "membership",
         "room_id",
         "sender",
@@ -69,6 +71,8 @@ class ClientEvent:
         self.ts: Final = event.origin_server_ts
         self.membership: Final = event.membership if event.type == "m.room.member" else None
         self.has_url: Final = "url" in event.content
+        self.is_ordinary: Final = event.type != "m.room.redaction" and not is_hidden(event.type, event.state_key)
+        """Whether who may see it follows from the state at the event alone."""
         self.head: Final = _head(event)
         self.because: Final = because
         unsigned = b"" if because is None else b',"unsigned":{' + because + b"}"
@@ -215,12 +219,17 @@ def render(
     `relations` is the value of `m.relations`.
     """
     place = event.place(source)
+    sent_as = place.sent_as
+    is_echo = sent_as is not None and sent_as[0] == to.user_id and sent_as[1] == to.device_id
+    if not (to.with_room or is_echo or relations or event.because or event.state_key is not None or viewer is None):
+        # Nearly all that is ever shown are messages of which there is nothing else to say.
+        membership = b"" if place.after is None else _MEMBERSHIPS.get(viewer.membership_in(place.after), b"")
+        return b'%s,"unsigned":{"age":%d%s}}' % (event.head, to.now_ms - event.ts, membership)
     parts = [event.head]
     if to.with_room:
         parts.append(_room_member(event.room_id))
     parts.append(b',"unsigned":{"age":%d' % (to.now_ms - event.ts))
-    sent_as = place.sent_as
-    if sent_as is not None and sent_as[0] == to.user_id and sent_as[1] == to.device_id:
+    if is_echo and sent_as is not None:
         parts.append(b',"transaction_id":' + orjson.dumps(sent_as[2]))
     if viewer is not None:
         if place.after is not None:

@@ -101,6 +101,13 @@ _JOINED: Cached[RoomId, _Joined] = Cached(
 )
 
 
+_INVITED_COUNT: Cached[RoomId, int] = Cached(
+    "invited_count",
+    load=lambda source, room_id: trees.roomid_invitedcount.get(source, room_id) or 0,
+    weigh=lambda count: 30,
+)
+
+
 class _Rooms:
     """The rooms of a user. Frozen, with a list for each membership that is made when first asked for."""
 
@@ -265,7 +272,8 @@ def joined_local(source: CacheSource, room_id: RoomId, server_name: ServerName) 
 
 def joined_count(source: CacheSource, room_id: RoomId) -> int:
     """Return how many users are in the room."""
-    return trees.roomid_joinedcount.get(source, room_id) or 0
+    known = _JOINED.peek(source, room_id)
+    return (trees.roomid_joinedcount.get(source, room_id) or 0) if known is None else known.count
 
 
 def invited(source: CacheSource, room_id: RoomId) -> list[UserId]:
@@ -275,7 +283,7 @@ def invited(source: CacheSource, room_id: RoomId) -> list[UserId]:
 
 def invited_count(source: CacheSource, room_id: RoomId) -> int:
     """Return how many users are invited to the room."""
-    return trees.roomid_invitedcount.get(source, room_id) or 0
+    return _INVITED_COUNT.get(source, room_id)
 
 
 def knocking(source: CacheSource, room_id: RoomId) -> list[UserId]:
@@ -401,7 +409,7 @@ def _record_pairs(batch: Batch, room_id: RoomId, user_id: UserId, old: str | Non
     elif old == "invite":
         trees.userroomid_invitestate.delete(batch, by_user)
         trees.roomuserid_invitecount.delete(batch, by_room)
-        trees.roomid_invitedcount.put(batch, room_id, invited_count(batch, room_id) - 1)
+        _set_invited_count(batch, room_id, invited_count(batch, room_id) - 1)
     elif old == "knock":
         trees.userroomid_knockstate.delete(batch, by_user)
         trees.roomuserid_knockcount.delete(batch, by_room)
@@ -415,12 +423,17 @@ def _record_pairs(batch: Batch, room_id: RoomId, user_id: UserId, old: str | Non
         _enter_room(batch, room_id, user_id)
     elif new == "invite":
         trees.roomuserid_invitecount.put(batch, by_room, count)
-        trees.roomid_invitedcount.put(batch, room_id, invited_count(batch, room_id) + 1)
+        _set_invited_count(batch, room_id, invited_count(batch, room_id) + 1)
     elif new == "knock":
         trees.roomuserid_knockcount.put(batch, by_room, count)
     elif new in LEFT:
         trees.userroomid_leftstate.put(batch, by_user, [])
         trees.roomuserid_leftcount.put(batch, by_room, count)
+
+
+def _set_invited_count(batch: Batch, room_id: RoomId, count: int) -> None:
+    trees.roomid_invitedcount.put(batch, room_id, count)
+    _INVITED_COUNT.set(batch, room_id, count)
 
 
 def _enter_room(batch: Batch, room_id: RoomId, user_id: UserId) -> None:

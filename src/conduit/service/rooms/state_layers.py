@@ -4,18 +4,19 @@ A state is a set of pairs (short state key, short event), 16 bytes each, and has
 number of a parent state and the pairs that are added to and removed from that; a parent of 0 is the empty state. A stack of layers is at most
 `MAX_LAYERS` deep, so a chain of small changes is merged as it grows: the bytes written stay far below a whole state per change.
 
-Pairs are sorted within a layer, so one state key is found by bisection, without unpacking anything. Rows written by
+Pairs are sorted within a layer, so one state key is found by bisection, without loading a whole state. Rows written by
 Conduit are not sorted; they are sorted when they are read.
 """
 
 from __future__ import annotations
 
 import struct
+import sys
+from array import array
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping
 from hashlib import sha256
 from itertools import chain
-from typing import NamedTuple
 
 from conduit.database import trees
 from conduit.database.cache import Cached, CacheSource
@@ -33,12 +34,37 @@ _ASIDE = 1_000_000
 """The same for a state off the room's line: nothing will be based on it."""
 
 
-class Layer(NamedTuple):
-    """One layer of a stack: what it adds to and removes from those below, sorted pairs. `state` is the number it was stored under."""
+class Layer:
+    """One layer of a stack: what it adds to and removes from those below, sorted pairs. `state` is the number it was stored under. Frozen."""
 
-    state: int
-    added: bytes
-    removed: bytes
+    __slots__ = ("_events", "_keys", "added", "removed", "state")
+
+    def __init__(self, state: int, added: bytes, removed: bytes) -> None:
+        self.state = state
+        self.added = added
+        self.removed = removed
+        self._keys: array[int] | None = None
+        self._events: array[int] | None = None
+
+    def find(self, statekey: int) -> int | None:
+        """Return the short event that the layer gives to a short state key, or `None`."""
+        added = self.added
+        if len(added) <= _PAIR:  # what most layers are: one change
+            return U64.decode(added[8:]) if added.startswith(U64.encode(statekey)) else None
+        keys, events = self._keys, self._events
+        if keys is None or events is None:
+            numbers = array("Q", added)
+            if sys.byteorder == "little":
+                numbers.byteswap()
+            keys, events = self._keys, self._events = numbers[::2], numbers[1::2]
+        at = bisect_left(keys, statekey)
+        return events[at] if at < len(keys) and keys[at] == statekey else None
+
+    def removes(self, statekey: int) -> bool:
+        """Tell whether the layer takes away what those below give to a short state key."""
+        removed, key = self.removed, U64.encode(statekey)
+        index = bisect_left(range(len(removed) // _PAIR), key, key=lambda at: removed[at * _PAIR : at * _PAIR + 8])
+        return removed.startswith(key, index * _PAIR)
 
 
 Stack = tuple[Layer, ...]
@@ -66,7 +92,7 @@ def _load_stack(source: CacheSource, state: int) -> Stack:
 
 def _weigh_stack(stack: Stack) -> int:
     # Lower layers are shared with other stacks; the top one is counted in full.
-    return 200 + len(stack[-1].added) + len(stack[-1].removed) + (len(stack[0].added) >> 2)
+    return 300 + 2 * len(stack[-1].added) + len(stack[-1].removed) + (len(stack[0].added) >> 2)
 
 
 _STACK: Cached[int, Stack] = Cached("state_stack", load=_load_stack, weigh=_weigh_stack)
@@ -98,25 +124,15 @@ def _applied(ids: dict[int, int], layer: Layer) -> dict[int, int]:
     return ids
 
 
-def _find(pairs: bytes, key: bytes) -> bytes | None:
-    """Return the pair of `pairs` that begins with the 8 bytes `key`."""
-    if len(pairs) <= _PAIR:
-        return pairs if pairs.startswith(key) else None  # what most layers are: one change
-    index = bisect_left(range(len(pairs) // _PAIR), key, key=lambda at: pairs[at * _PAIR : at * _PAIR + 8])
-    pair = pairs[index * _PAIR : index * _PAIR + _PAIR]
-    return pair if pair.startswith(key) else None
-
-
 def look_up(source: CacheSource, state: int, statekey: int) -> int | None:
     """Return the short event of a short state key in a state, or `None`; nothing is unpacked. State 0 is empty."""
     if not state:
         return None
-    key = U64.encode(statekey)
     for layer in reversed(_STACK.get(source, state)):
-        pair = _find(layer.added, key)
-        if pair is not None:
-            return U64.decode(pair[8:])
-        if layer.removed and _find(layer.removed, key) is not None:
+        event = layer.find(statekey)
+        if event is not None:
+            return event
+        if layer.removed and layer.removes(statekey):
             return None
     return None
 

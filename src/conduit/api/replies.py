@@ -93,15 +93,22 @@ class Whole(web.StreamResponse):
             body = b""
         elif request.method == "HEAD":
             body = b""
-        if len(body) <= _SHORT:
-            await request.writer.write(head.encode("latin-1", "replace") + body)
-        else:
-            await request.writer.write(head.encode("latin-1", "replace"))
-            await request.writer.write(body)
+        await _write(request, head.encode("latin-1", "replace"), body)
         self._eof_sent = True
 
     async def write_eof(self, data: bytes = b"") -> None:
         """Do nothing: `prepare` has sent everything."""
+
+
+async def _write(request: web.BaseRequest, head: bytes, body: bytes) -> None:
+    writer, transport = request.writer, request.transport
+    if len(body) <= _SHORT or transport is None or transport.is_closing():
+        await writer.write(head + body)
+        return
+    # Both in one call of the system, without a copy; the library's writer would take two.
+    writer.output_size += len(head) + len(body)
+    transport.writelines((head, body))
+    await writer.drain()
 
 
 def _connection(keep_alive: bool | None) -> str:

@@ -81,8 +81,9 @@ class Disk:
             sync(descriptor)
 
         def noted_rename(path: Path, target: Path) -> Path:
+            renamed = rename(path, target)
             self.log.append(("rename", target))
-            return rename(path, target)
+            return renamed
 
         monkeypatch.setattr(os, "fsync", noted_sync)
         monkeypatch.setattr(Path, "rename", noted_rename)

@@ -188,10 +188,12 @@ class MediaFiles:
             _remove(incoming)
         else:
             _append(incoming, rest, sync=True)
-            if not target.parent.is_dir():
+            try:
+                incoming.rename(target)
+            except FileNotFoundError:
                 self._lasting.discard(target.parent)
                 target.parent.mkdir(parents=True, exist_ok=True)
-            incoming.rename(target)
+                incoming.rename(target)
         folder = target.parent
         _sync_folder(folder)
         # The folders above hold nothing new, unless the one below was made just now or by an earlier process that did not come to this.
@@ -237,13 +239,15 @@ def _append(path: Path, pieces: Iterable[bytes], *, sync: bool = False) -> None:
     except FileNotFoundError:
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
-    with open(descriptor, "ab", buffering=0) as file:
+    try:
         for piece in pieces:
             view = memoryview(piece)
             while view:
-                view = view[file.write(view) :]
+                view = view[os.write(descriptor, view) :]
         if sync:
             os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _sync_folder(folder: Path) -> None:

@@ -68,6 +68,9 @@ UNSPECIFIED_OPERATIONS = (
 AUTHENTICATED_BY_TEXT = ("/_matrix/client/v3/keys/device_signing/upload",)
 """Where only the description says that user-interactive authentication is asked for."""
 
+OPAQUE = frozenset({"auth_data", "session_data"})
+"""Keys of a backup whose values are the clients' own: the schemas describe those of the algorithm that there is."""
+
 FEDERATION = "/_matrix/federation/"
 PDU_KEYS = frozenset(
     ("auth_events", "depth", "event_id", "hashes", "prev_events", "redacts", "room_id", "signatures", "unsigned")
@@ -204,12 +207,12 @@ def _flat(schemas: list[Schema]) -> Iterator[Schema]:
 
 
 def _of_any_version(schema: Any) -> Any:
-    """Return a schema that does not demand of events what only the first room versions have: `origin`."""
+    """Return a schema that does not demand of events what only the first room versions have, `origin`, nor anything of what is `OPAQUE`."""
     if isinstance(schema, list):
         return [_of_any_version(item) for item in schema]
     if not isinstance(schema, dict):
         return schema
-    changed = {key: _of_any_version(value) for key, value in schema.items()}
+    changed = {key: {} if key in OPAQUE else _of_any_version(value) for key, value in schema.items()}
     required = schema.get("required")
     if isinstance(required, list) and {"origin", "state_key"} <= set(required):
         changed["required"] = [key for key in required if key != "origin"]

@@ -104,7 +104,7 @@ async def test_auth_data_changes_but_not_the_algorithm(hs: Homeserver) -> None:
         {"first_message_index": True},
         {"forwarded_count": "0"},
         {"is_verified": 1},
-        {"session_data": []},
+        {"session_data": {"number": 2**60}},
     ],
 )
 async def test_malformed_key_is_refused(hs: Homeserver, change: dict[str, Any]) -> None:
@@ -113,3 +113,26 @@ async def test_malformed_key_is_refused(hs: Homeserver, change: dict[str, Any]) 
     params = {"version": await version(alice)}
     await alice.put(f"/room_keys/keys/{ROOM}/one", {**key(), **change}, params=params, expect="M_BAD_JSON")
     assert (await alice.get("/room_keys/version"))["count"] == 0
+
+
+@pytest.mark.parametrize("data", ["opaque", ["a", 1], 17, None, {}])
+async def test_what_only_clients_understand_is_given_back_as_it_came(hs: Homeserver, data: Any) -> None:
+    """The server looks into neither `auth_data` nor `session_data`: any JSON is taken, and told unchanged."""
+    alice = await person(hs)
+    made = await alice.post("/room_keys/version", {"algorithm": ALGORITHM, "auth_data": data})
+    path, params = f"/room_keys/keys/{ROOM}/one", {"version": made["version"]}
+    assert (await alice.get("/room_keys/version"))["auth_data"] == data
+    await alice.put(f"/room_keys/version/{made['version']}", {"algorithm": ALGORITHM, "auth_data": [data]})
+    assert (await alice.get("/room_keys/version"))["auth_data"] == [data]
+    await alice.put(path, {**key(), "session_data": data}, params=params)
+    assert await alice.get(path, params=params) == {**key(), "session_data": data}
+    sessions = (await alice.get("/room_keys/keys", params=params))["rooms"][ROOM]["sessions"]
+    assert sessions == {"one": {**key(), "session_data": data}}
+
+
+@pytest.mark.parametrize(("body", "expect"), [({}, "M_MISSING_PARAM"), ({"auth_data": {"n": 0.5}}, "M_BAD_JSON")])
+async def test_version_needs_auth_data_that_matrix_can_hold(hs: Homeserver, body: dict[str, Any], expect: str) -> None:
+    """Without it, or with a number that canonical JSON does not have, no version is made."""
+    alice = await person(hs)
+    await alice.post("/room_keys/version", {"algorithm": ALGORITHM, **body}, expect=expect)
+    await alice.get("/room_keys/version", expect="M_NOT_FOUND")

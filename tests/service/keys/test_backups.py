@@ -180,7 +180,7 @@ def test_only_known_fields_are_kept() -> None:
         {"first_message_index": True},
         {"forwarded_count": "1"},
         {"is_verified": 1},
-        {"session_data": []},
+        {"session_data": {"number": 0.5}},
     ],
 )
 def test_malformed_keys_are_refused(change: dict[str, Any]) -> None:

@@ -22,7 +22,7 @@ MAX_BODY = 32 << 20
 async def create_version(ctx: Context, req: Request) -> Json:
     """Start a new backup version. POST /room_keys/version."""
     body = req.json()
-    algorithm, auth_data = fields.text(body, "algorithm"), fields.obj(body, "auth_data")
+    algorithm, auth_data = fields.text(body, "algorithm"), backups.parse_auth_data(body)
     with ctx.db.batch() as batch:
         return {"version": backups.create(batch, req.user_id, algorithm, auth_data)}
 
@@ -43,7 +43,7 @@ async def get_version(ctx: Context, req: Request) -> Json:
 async def put_version(ctx: Context, req: Request) -> Json:
     """Replace the auth_data of a version. PUT /room_keys/version/{version}."""
     body, version = req.json(), req.params["version"]
-    algorithm, auth_data = fields.text(body, "algorithm"), fields.obj(body, "auth_data")
+    algorithm, auth_data = fields.text(body, "algorithm"), backups.parse_auth_data(body)
     if fields.text(body, "version", version) != version:
         raise InvalidParam("The version in the body does not match the one in the path")
     with ctx.db.batch() as batch:

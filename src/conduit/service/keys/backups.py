@@ -1,7 +1,7 @@
 """Server-side backups of room keys.
 
 A version is a count in decimal text. Keys are written only to the newest version. A deleted version leaves its etag row behind, so that
-deleting it once more succeeds.
+deleting it once more succeeds. What `auth_data` and `session_data` hold is between a user's clients: it is stored and given back as it came.
 
 Source: client-server API, "Server-side key backups".
 """
@@ -14,7 +14,8 @@ from typing import Any
 from conduit.database import trees
 from conduit.database.cache import Cached, CacheSource
 from conduit.database.database import Batch
-from conduit.protocol.errors import BadJson, InvalidParam, NotFound, WrongRoomKeysVersion
+from conduit.protocol import canonical_json
+from conduit.protocol.errors import BadJson, InvalidParam, MissingParam, NotFound, WrongRoomKeysVersion
 from conduit.protocol.ids import UserId
 
 Rooms = Mapping[str, Mapping[str, dict[str, Any]]]
@@ -28,7 +29,7 @@ def _load_count(source: CacheSource, backup: tuple[UserId, str]) -> int:
 _key_count: Cached[tuple[UserId, str], int] = Cached("backup_key_count", load=_load_count, weigh=lambda _: 30)
 
 
-def create(batch: Batch, user_id: UserId, algorithm: str, auth_data: Mapping[str, Any]) -> str:
+def create(batch: Batch, user_id: UserId, algorithm: str, auth_data: Any) -> str:
     """Start a new version, the current one from now on; return its name."""
     count = batch.next_count()
     version = str(count)
@@ -59,7 +60,7 @@ def state(source: CacheSource, user_id: UserId, version: str) -> dict[str, Any]:
     return {"etag": str(etag or 0), "count": _key_count.get(source, (user_id, version))}
 
 
-def set_auth_data(batch: Batch, user_id: UserId, version: str, algorithm: str, auth_data: Mapping[str, Any]) -> None:
+def set_auth_data(batch: Batch, user_id: UserId, version: str, algorithm: str, auth_data: Any) -> None:
     """Replace the `auth_data` of a version; its algorithm is fixed."""
     if _backup(batch, user_id, version)["algorithm"] != algorithm:
         raise InvalidParam("Algorithm does not match")
@@ -76,7 +77,7 @@ def delete_version(batch: Batch, user_id: UserId, version: str) -> None:
 
 
 def put_keys(batch: Batch, user_id: UserId, version: str, rooms: Rooms) -> dict[str, Any]:
-    """Store keys (checked by `parse_rooms`) in the current version, keeping the better one of two; return `{etag, count}`.
+    """Store keys (checked by `parse_key`) in the current version, keeping the better one of two; return `{etag, count}`.
 
     Raises `WrongRoomKeysVersion`, naming the current version, if `version` is not that.
     """
@@ -127,6 +128,14 @@ def delete_keys(
     return state(batch, user_id, version)
 
 
+def parse_auth_data(body: Mapping[str, Any]) -> Any:
+    """Return the `auth_data` of a version: any JSON that an event could hold. Raises `MissingParam` or `BadJson`."""
+    if "auth_data" not in body:
+        raise MissingParam("Missing required field 'auth_data'")
+    canonical_json.check(body["auth_data"])
+    return body["auth_data"]
+
+
 def parse_key(value: Any) -> dict[str, Any]:
     """Return `value` as key backup data, known fields only; raise `BadJson`."""
     if not isinstance(value, dict):
@@ -137,8 +146,9 @@ def parse_key(value: Any) -> dict[str, Any]:
             raise BadJson(f"{name} must be a number from 0")
     if not isinstance(value.get("is_verified"), bool):
         raise BadJson("is_verified must be true or false")
-    if not isinstance(value.get("session_data"), dict):
-        raise BadJson("session_data must be an object")
+    if "session_data" not in value:
+        raise BadJson("session_data is missing")
+    canonical_json.check(value["session_data"])
     return {name: value[name] for name in ("first_message_index", "forwarded_count", "is_verified", "session_data")}
 
 

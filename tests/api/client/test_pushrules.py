@@ -25,6 +25,8 @@ async def test_rules_are_read_changed_and_removed(hs: Homeserver) -> None:
     assert await alice.get("/pushrules/global/content/") == [expected]
     changed = await alice.sync(since)
     assert [event["type"] for event in changed["account_data"]["events"]] == ["m.push_rules"]
+    refused = await alice.put(path, {"pattern": "cake", "actions": []}, expect=400, params={"before": "unknown"})
+    assert refused["errcode"] == "M_UNKNOWN"
     await alice.put(f"{path}/enabled", {"enabled": False})
     assert await alice.get(f"{path}/enabled") == {"enabled": False}
     await alice.put(f"{path}/actions", {"actions": []})

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from conduit.protocol.errors import InvalidParam, MatrixError, NotFound
+from conduit.protocol.errors import BadRequest, InvalidParam, MatrixError, NotFound
 from conduit.protocol.push.conditions import Circumstances
 from conduit.protocol.push.ruleset import Ruleset, evaluate, parse_rule, tweaks
 
@@ -120,7 +120,7 @@ def test_put_places_rules_relative_to_others() -> None:
     ruleset.put("sender", parse_rule("sender", "b", {"actions": ["notify"]}))
     assert order() == ["a", "b", "c"]
     assert ruleset.find("sender", "b") | {"actions": []} == {**rule["b"], "enabled": False}
-    with pytest.raises(NotFound):
+    with pytest.raises(BadRequest):
         ruleset.put("sender", rule["c"], before="unknown")
     with pytest.raises(InvalidParam):
         ruleset.put("underride", {**rule["c"], "conditions": []}, after=".m.rule.message")

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from conduit.protocol.errors import BadJson, InvalidParam, NotFound
+from conduit.protocol.errors import BadJson, BadRequest, InvalidParam, NotFound
 from conduit.protocol.glob import compile_glob
 from conduit.protocol.push.conditions import Circumstances, holds
 from conduit.protocol.push.default_rules import Rule, default_rules
@@ -116,7 +116,7 @@ class Ruleset:
         """Add a rule of the user, or replace the one of that id.
 
         It goes before or after the named rule of the user, else first; a replaced rule keeps its place and its switch. Raises
-        `NotFound` or `InvalidParam` if the named rule is not one of the user's.
+        `BadRequest` or `InvalidParam` if the named rule is not one of the user's.
         """
         rules = self.rules[kind]
         former = next((index for index, other in enumerate(rules) if other["rule_id"] == rule["rule_id"]), None)
@@ -143,7 +143,8 @@ class Ruleset:
                 if rule["default"]:
                     raise InvalidParam("A rule cannot be placed relative to a server-default rule")
                 return index
-        raise NotFound("The rule named by before or after does not exist")
+        # M_NOT_FOUND would say that the rule which is being put does not exist.
+        raise BadRequest("The rule named by before or after does not exist")
 
     def remove(self, kind: str, rule_id: str) -> None:
         """Remove a rule of the user; predefined ones cannot be removed."""

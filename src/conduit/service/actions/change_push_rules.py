@@ -21,7 +21,7 @@ async def put_rule(
     before: str | None,
     after: str | None,
 ) -> None:
-    """Add or replace a rule of the user. Raises `InvalidParam`, `BadJson`, `NotFound`."""
+    """Add or replace a rule of the user. Raises `InvalidParam`, `BadJson`, `BadRequest`."""
     rule = parse_rule(kind, rule_id, body)
     with ctx.db.batch() as batch:
         changed = rules.ruleset(batch, user_id)

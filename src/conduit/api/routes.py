@@ -30,6 +30,7 @@ MODULES = (
     "client.messages",
     "client.moderation",
     "client.mutual_rooms",
+    "client.notifications",
     "client.openid",
     "client.password",
     "client.presence",

@@ -559,7 +559,7 @@ notification = Tree(
     key=row(TEXT, U64),
     value=JSON,
     ours=True,
-    doc="user, count -> notification for /notifications: actions, room, event, profile tag",
+    doc="nothing: /notifications reads the rooms themselves",
 )
 
 accountdata_stream = Tree(

@@ -77,8 +77,8 @@ PDU_KEYS = frozenset(
 )
 """What the schemas of the server-server API say their events have "as required by the room version", and do not list."""
 
-UNSPECIFIED = ("/_matrix/client/unstable/", "/_conduit/", "/_synapse/")
-"""Paths below which the specification knows nothing."""
+UNSPECIFIED = ("/_matrix/client/v3/auth/", "/_matrix/static/", "/_matrix/client/unstable/", "/_conduit/", "/_synapse/")
+"""Paths below which the schemas know nothing; of the fallback pages the text alone tells."""
 
 
 TWINS = (

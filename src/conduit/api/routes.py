@@ -18,6 +18,7 @@ MODULES = (
     "client.directory",
     "client.event",
     "client.events",
+    "client.fallback",
     "client.filter",
     "client.hierarchy",
     "client.initial_sync",

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from conduit.api import fields
 from conduit.api.client.login import client_of, session_answer
 from conduit.api.request import Json, Request
 from conduit.api.web import Auth, Limit, Routes
-from conduit.protocol.errors import BadJson, Forbidden, InvalidParam, MissingParam
+from conduit.protocol.errors import Forbidden, InvalidParam, MissingParam
 from conduit.protocol.ids import UserId, localpart_of
 from conduit.service.actions import register as act
 from conduit.service.admin import room as admin_room
@@ -36,7 +33,7 @@ async def register(ctx: Context, req: Request) -> Json:
         _user_id(ctx, body)
         if (password := _text(body, "password")) is not None:
             passwords.check_new(password)
-    proof = await uiaa.require(ctx, req, flows=flows, checks={uiaa.REGISTRATION_TOKEN: _check_token}, remember=True)
+    proof = await uiaa.require(ctx, req, flows=flows, remember=True)
     password = passwords.check_new(fields.text(proof.params, "password"))
     if proof.result is not None:
         # Who repeats a request that has made an account did not get its answer.
@@ -118,16 +115,6 @@ async def _register_user(ctx: Context, req: Request, proof: uiaa.Proof, password
 
 def _answer(registered: act.Registered) -> Json:
     return session_answer(registered.session) if registered.session else {"user_id": registered.user_id}
-
-
-async def _check_token(ctx: uiaa.Owners, auth: Mapping[str, Any], proof: uiaa.Proof) -> None:
-    token = auth.get("token")
-    if not isinstance(token, str):
-        raise BadJson("'token' must be a string")
-    configured = ctx.config.registration_token
-    if not registration_tokens.is_valid(ctx.db, token, configured=configured, now_ms=ctx.clock.now_ms()):
-        raise Forbidden("The registration token is not valid")
-    proof.notes["registration_token"] = token
 
 
 def _is_valid(ctx: Context, token: str) -> bool:

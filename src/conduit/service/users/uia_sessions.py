@@ -3,12 +3,14 @@
 A session's id is `time.nonce.mac`, and `time.nonce.mac.sealed` where parameters are remembered. `time` is when it was opened (ms, hexadecimal); the MAC is over
 all the rest and over who asked for what, so that it is worth nothing for another request; `sealed` are the parameters of the first request, encrypted, so that a password
 among them is never stored here. A row is written only for a session of which some but not all stages are complete, and for one that has had its
-result: who repeats the request is given it again.
+result: who repeats the request is given it again. A stage that was completed on a fallback page has a row of its own, under no user: that page knows nothing of
+the request. It counts once the session has shown to be one for the request at hand.
 """
 
 from __future__ import annotations
 
 import hmac
+import re
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,6 +26,8 @@ from conduit.utils.tokens import random_text
 LIFETIME_MS = 30 * 60_000
 MAX_REMEMBERED = 2048
 """Bytes of parameters that are remembered; a longer request must be repeated in full."""
+
+_ID = re.compile(r"[0-9a-f]{1,12}\.[A-Za-z0-9]{12}\.[0-9a-f]{40}", re.ASCII)
 
 Key = tuple[str, str, str]
 """Of the row: user, device, session id without what is sealed."""
@@ -97,11 +101,16 @@ class Session:
         return params
 
     def load(self) -> Proof:
-        """Return what has been proved."""
-        row = trees.userdevicesessionid_uiaainfo.get(self.db, self.key)
-        if row is None:
-            return Proof(self.user_id, key=self.key)
-        return Proof(self.user_id, row["completed"], row["notes"], result=row.get("result"), key=self.key)
+        """Return what has been proved, on fallback pages too."""
+        row = trees.userdevicesessionid_uiaainfo.get(self.db, self.key) or {"completed": [], "notes": {}}
+        proof = Proof(self.user_id, row["completed"], row["notes"], result=row.get("result"), key=self.key)
+        beside = trees.userdevicesessionid_uiaainfo.get(self.db, _beside(self.id)) or {}
+        for stage, notes in beside.items():
+            # Who has proved there to be somebody else has proved nothing here.
+            if stage not in proof.completed and notes.get("user", self.user_id) == self.user_id:
+                proof.completed.append(stage)
+                proof.notes.update(notes)
+        return proof
 
     def store(self, proof: Proof) -> None:
         """Keep what has been proved until the next stage."""
@@ -111,9 +120,11 @@ class Session:
 
     def end(self) -> None:
         """Forget what has been proved: it has been used."""
-        if trees.userdevicesessionid_uiaainfo.has(self.db, self.key):
+        keys = (self.key, _beside(self.id))
+        if any(trees.userdevicesessionid_uiaainfo.has(self.db, key) for key in keys):
             with self.db.batch() as batch:
-                trees.userdevicesessionid_uiaainfo.delete(batch, self.key)
+                for key in keys:
+                    trees.userdevicesessionid_uiaainfo.delete(batch, key)
 
     def _mac(self, head: str) -> str:
         return secret.mac(self.db, "uia", b"\0".join((head.encode(), self.sealed.encode(), self.subject)))
@@ -124,6 +135,25 @@ def keep_result(batch: Batch, proof: Proof, result: dict[str, Any]) -> None:
     if proof.key is not None:
         row = {"completed": proof.completed, "notes": {}, "result": result}
         trees.userdevicesessionid_uiaainfo.put(batch, proof.key, row)
+
+
+def check_open(text: str, now_ms: int) -> str:
+    """Return the id of the session that `text` names, going by its looks. Raises `InvalidParam` if it cannot be one, or its time is over."""
+    parts = text.split(".")
+    session_id, opened = ".".join(parts[:3]), _opened_at(parts)
+    if opened is None or not _ID.fullmatch(session_id) or not 0 <= now_ms - opened <= LIFETIME_MS:
+        raise InvalidParam("There is no such session any more; please start again")
+    return session_id
+
+
+def complete_beside(batch: Batch, session_id: str, stage: str, notes: dict[str, Any]) -> None:
+    """Complete a stage without the request that it is for. `notes` are as those of `Proof`; where they have a `user`, it counts for that one only."""
+    completed = trees.userdevicesessionid_uiaainfo.get(batch, _beside(session_id)) or {}
+    trees.userdevicesessionid_uiaainfo.put(batch, _beside(session_id), {**completed, stage: notes})
+
+
+def _beside(session_id: str) -> Key:
+    return "", "", session_id
 
 
 def sweep(batch: Batch, now_ms: int) -> None:

@@ -15,9 +15,9 @@ import orjson
 
 from conduit.config.schema import Config
 from conduit.database.database import Database
-from conduit.protocol.errors import Forbidden, InvalidParam, LimitExceeded, MatrixError
+from conduit.protocol.errors import BadJson, Forbidden, InvalidParam, LimitExceeded, MatrixError
 from conduit.protocol.ids import ServerName, UserId
-from conduit.service.users import accounts, identifiers
+from conduit.service.users import accounts, identifiers, registration_tokens, uia_sessions
 from conduit.service.users.passwords import Hasher
 from conduit.service.users.uia_sessions import Proof, Session, keep_result, sweep
 from conduit.utils.clock import Clock
@@ -29,7 +29,9 @@ __all__ = [
     "AuthenticationRequired",
     "Flows",
     "Proof",
+    "check_open",
     "check_password",
+    "complete_beside",
     "keep_result",
     "require",
     "sweep",
@@ -155,6 +157,7 @@ async def require(
         proof = Proof(session.user_id, params=params)
     else:
         proof = session.load()
+        proof.completed = [stage for stage in proof.completed if any(stage in flow for flow in flows)]
         proof.params = {**session.remembered(), **params}
         if proof.result is not None:
             return proof
@@ -239,14 +242,39 @@ async def check_password(ctx: Owners, user_id: UserId | None, password: str) -> 
         raise Forbidden("Invalid user name or password")
 
 
-async def _password(ctx: Owners, auth: Mapping[str, Any], proof: Proof) -> None:
+def check_open(ctx: Owners, session: str) -> None:
+    """Raise `InvalidParam` unless `session` looks like one that is open."""
+    uia_sessions.check_open(session, ctx.clock.now_ms())
+
+
+async def complete_beside(ctx: Owners, session: str, kind: str, auth: Mapping[str, Any]) -> None:
+    """Complete a stage, which is one of those known here, for the request that `session` is of, as the user does on a fallback page.
+
+    Raises `InvalidParam` if the session is over, and what the stage's check raises.
+    """
+    session_id = uia_sessions.check_open(session, ctx.clock.now_ms())
+    proof = Proof(UserId(""))
+    if kind == PASSWORD:
+        proof.notes["user"] = await _prove_password(ctx, auth)
+    else:
+        await _CHECKS[kind](ctx, auth, proof)
+    with ctx.db.batch() as batch:
+        uia_sessions.complete_beside(batch, session_id, kind, proof.notes)
+
+
+async def _prove_password(ctx: Owners, auth: Mapping[str, Any], default: UserId | None = None) -> UserId | None:
+    """Return whose password stands in `auth`: that of the user named there, or of `default` if there is none."""
     password = auth.get("password")
     if not isinstance(password, str):
         raise InvalidParam("'password' must be a string")
     names_somebody = any(name in auth for name in ("identifier", "user", "address"))
-    named = identifiers.resolve(ctx.db, ctx.server_name, auth) if names_somebody else proof.caller
+    named = identifiers.resolve(ctx.db, ctx.server_name, auth) if names_somebody else default
     await check_password(ctx, named, password)
-    if named != proof.caller:
+    return named
+
+
+async def _password(ctx: Owners, auth: Mapping[str, Any], proof: Proof) -> None:
+    if await _prove_password(ctx, auth, proof.caller) != proof.caller:
         raise WrongUser("The password must be that of the user who asks")
 
 
@@ -254,4 +282,14 @@ async def _dummy(ctx: Owners, auth: Mapping[str, Any], proof: Proof) -> None:
     return
 
 
-_CHECKS: dict[str, Check] = {PASSWORD: _password, DUMMY: _dummy}
+async def _registration_token(ctx: Owners, auth: Mapping[str, Any], proof: Proof) -> None:
+    token = auth.get("token")
+    if not isinstance(token, str):
+        raise BadJson("'token' must be a string")
+    configured = ctx.config.registration_token
+    if not registration_tokens.is_valid(ctx.db, token, configured=configured, now_ms=ctx.clock.now_ms()):
+        raise Forbidden("The registration token is not valid")
+    proof.notes["registration_token"] = token
+
+
+_CHECKS: dict[str, Check] = {PASSWORD: _password, DUMMY: _dummy, REGISTRATION_TOKEN: _registration_token}

@@ -239,3 +239,26 @@ async def test_version_12_room_is_completed() -> None:
         await held.join(bob)
         await held.complete()
         assert held.membership(ZOE) == "join"
+
+
+async def test_server_that_falls_silent_midway_leaves_no_member_out() -> None:
+    """It has named the state and tells a part of it only: another server of the room is asked for the rest."""
+    async with network("two.test") as net:
+        held = Held(net)
+        joined = held.room.member(ZOE)
+        held.serve()
+        other = net.peer("other.test")
+
+        def ids(incoming: Incoming) -> Any:
+            events, chain = held.room.whole()
+            return {"pdu_ids": [one.event_id for one in events], "auth_chain_ids": [one.event_id for one in chain]}
+
+        other.on("GET", ".*/state_ids/.*", ids)
+        other.on("GET", ".*/event/.*", {"origin": "other.test", "origin_server_ts": 1, "pdus": [joined.pdu]})
+        held.room.peer.on("GET", f".*/event/.*{joined.event_id[1:]}", (502, {}))
+        bob = await net["two.test"].register("bob")
+        await held.join(bob)
+        await held.complete()
+        assert held.membership(ZOE) == "join"
+        # What the first one has told is not asked for again.
+        assert [got.segments[-1] for got in other.received if "/event/" in got.path] == [joined.event_id]

@@ -6,10 +6,12 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from conduit.protocol.ids import RoomId
 from conduit.service.events import fetch
-from conduit.service.rooms import timeline
+from conduit.service.rooms import state, timeline
 from tests.support.federation import Network, network
-from tests.support.guest import Guest, current, is_shown, room_of, status
+from tests.support.guest import Guest, current, is_shown, room_of, status, until
+from tests.support.scripted_room import ScriptedRoom
 
 
 @pytest.fixture
@@ -192,3 +194,42 @@ async def test_advisory_09_events_that_cite_each_other_in_a_circle_end(net: Netw
     assert is_shown(net, good)
     assert not is_shown(net, itself)
     assert len(guest.peer.received) < 60
+
+
+async def test_state_of_which_a_part_does_not_come_is_not_taken(net: Network) -> None:
+    """The server falls silent before it has told all events of a state: nothing is built on the rest of it, and the next time all of it is there."""
+    _, room = await room_of(net)
+    guest = await Guest.enter(net, room)
+    guest.serve()
+    topics = [guest.state_event("m.room.topic", {"topic": str(number)}, key=str(number)) for number in range(3)]
+    guest.message("lost")
+    near, last = guest.message("near"), guest.message("last")
+    guest.peer.on("POST", "/_matrix/federation/v1/get_missing_events/.*", {"events": [near.pdu]})
+    guest.peer.on("GET", f"/_matrix/federation/v1/event/.*{topics[1].event_id[1:]}", (503, {}))
+    await guest.send(last)
+    assert status(net, last) is None
+    assert ("m.room.topic", "0") not in current(net, room)
+    guest.serve()
+    await guest.send(last)
+    assert is_shown(net, last)
+    assert {current(net, room)["m.room.topic", str(number)] for number in range(3)} == {one.event_id for one in topics}
+
+
+async def test_event_that_follows_older_ones_beside_our_join_is_taken() -> None:
+    """Somebody has spoken while we joined, and did not know the newest: what they followed is history here, and its state is asked for."""
+    async with network("two.test") as net:
+        room = ScriptedRoom(net.peer("far.test"))
+        base = room.events[-1]
+        room.say(room.creator, "near")
+        room.serve()
+        bob = await net["two.test"].register("bob")
+        await bob.post(f"/join/{room.room_id}?via=far.test", {})
+        join = room.events[-1]
+        aside = room.add(room.build("m.room.message", {"msgtype": "m.text", "body": "aside"}, prev=[base]))
+        assert aside.depth < join.depth
+        room.peer.on("POST", ".*/get_missing_events/.*", {"events": []})
+        after = room.build("m.room.message", {"msgtype": "m.text", "body": "after"}, prev=[join, aside])
+        await room.peer.send("two.test", [after])
+        db = net["two.test"].ctx.db
+        await until(lambda: timeline.position(db, after.event_id) is not None)
+        assert state.current_id(db, RoomId(room.room_id), "m.room.member", bob.user_id) == join.event_id

@@ -25,7 +25,7 @@ from conduit.protocol.room_versions import RoomVersion
 from conduit.service.context import Context
 from conduit.service.events import foreign_state, import_room, restate
 from conduit.service.events.foreign_state import Answer
-from conduit.service.outbound.errors import RemoteError, Unreachable
+from conduit.service.outbound.errors import Refused, RemoteError, Unreachable
 from conduit.service.rooms import members, partial, short_ids, state, timeline, versions
 from conduit.service.rooms.partial import Partial
 
@@ -76,12 +76,15 @@ async def complete_from(ctx: Context, room_id: RoomId, known: Partial, server: S
     version = versions.version_of(ctx.db, room_id)
     state_ids, chain_ids = await _ids(ctx, server, room_id, known.event_id)
     missing = await _missing(ctx, [*state_ids, *chain_ids])
-    answer = await _fetch(ctx, server, room_id, version, known.event_id, missing)
+    answer, broken_off = await _fetch(ctx, server, room_id, version, known.event_id, missing)
     create = state.current(ctx.db, room_id, "m.room.create")
     if create is None:
         raise Unreachable(server, "the room is gone")
     await foreign_state.judge(ctx.db, answer, create)
     await import_room.stage_events(ctx, answer)
+    if broken_off is not None:
+        # The room is not complete without the rest. Who is asked next need not tell what has come.
+        raise broken_off
     whole = await _whole(ctx, room_id, known.event_id, state_ids, answer)
     number = await import_room.number_of(ctx, whole)
     async with ctx.locks.room(room_id):
@@ -138,8 +141,8 @@ def _known(ctx: Context, event_ids: list[EventId]) -> dict[EventId, int]:
 
 async def _fetch(
     ctx: Context, server: ServerName, room_id: RoomId, version: RoomVersion, at: EventId, missing: list[EventId]
-) -> Answer:
-    """Return the missing events, each checked for itself."""
+) -> tuple[Answer, Unreachable | None]:
+    """Return the missing events, each checked for itself, and why the server no longer answered if it fell silent before the last of them."""
     federation = ctx.outbound.federation
     if len(missing) > FEW:
         target = federation.path("/_matrix/federation/v1/state", room_id) + "?" + urlencode({"event_id": at})
@@ -151,8 +154,9 @@ async def _fetch(
         await ctx.outbound.keyring.prefetch(body)
         parts = pieces(body, _ARRAYS)
         del body
-        return await foreign_state.read(ctx, version, room_id, parts, _ARRAYS, only=frozenset(missing))
+        return await foreign_state.read(ctx, version, room_id, parts, _ARRAYS, only=frozenset(missing)), None
     answer = Answer(version, room_id)
+    broken_off: Unreachable | None = None
     slots = asyncio.Semaphore(_AT_A_TIME)
 
     async def one(event_id: EventId) -> list[Any]:
@@ -163,12 +167,15 @@ async def _fetch(
 
     found = await asyncio.gather(*(one(event_id) for event_id in missing), return_exceptions=True)
     for result in found:
-        if isinstance(result, RemoteError):
+        if isinstance(result, Unreachable):
+            broken_off = result
+        elif isinstance(result, Refused):
             continue  # what only it knows cannot be had; the rest is judged without
-        if isinstance(result, BaseException):
+        elif isinstance(result, BaseException):
             raise result
-        await foreign_state.add(ctx, answer, "pdus", result)
-    return answer
+        else:
+            await foreign_state.add(ctx, answer, "pdus", result)
+    return answer, broken_off
 
 
 async def _whole(

@@ -23,7 +23,7 @@ from conduit.protocol.pdu import Event
 from conduit.service.context import Context
 from conduit.service.events import foreign_state, import_room, incoming
 from conduit.service.events.foreign_state import Answer
-from conduit.service.outbound.errors import RemoteError
+from conduit.service.outbound.errors import Refused, RemoteError
 from conduit.service.rooms import leaves, members, short_ids, state, state_layers, timeline
 
 log = structlog.get_logger(__name__)
@@ -157,6 +157,20 @@ def in_order(events: dict[EventId, Event]) -> list[Event]:
     return ordered
 
 
+async def is_older(ctx: Context, server: ServerName, event: Event, missing: Sequence[EventId], budget: Budget) -> bool:
+    """Tell whether all events of `missing`, which `event` follows, lie before what is known of the room, by what `server` shows of them.
+
+    `missing_events` leaves such out. Who joins while others talk is sent events that follow older ones beside the join.
+    """
+    oldest = _oldest_depth(ctx, event.room_id)
+    answer = Answer(event.version, event.room_id)
+    try:
+        await _one_by_one(ctx, server, answer, missing, budget)
+    except (RemoteError, BadJson):
+        return False
+    return all(one in answer.events and answer.events[one].depth < oldest for one in missing)
+
+
 # --- auth events ---------------------------------------------------------------------------------------------------
 
 
@@ -180,7 +194,10 @@ async def auth_events(
         wanted = _still_missing(ctx, answer, missing)
         if not wanted:
             break
-        if not await _one_by_one(ctx, server, answer, wanted, budget):
+        try:
+            if not await _one_by_one(ctx, server, answer, wanted, budget):
+                break
+        except (RemoteError, BadJson):
             break
     await _keep(ctx, answer)
     return all(timeline.meta(ctx.db, event_id) is not None for event_id in missing)
@@ -195,14 +212,17 @@ def _still_missing(ctx: Context, answer: Answer, wanted: Iterable[EventId]) -> l
 async def _one_by_one(
     ctx: Context, server: ServerName, answer: Answer, wanted: Sequence[EventId], budget: Budget
 ) -> int:
-    """Add events to the answer that are asked for one by one; return how many came."""
+    """Add events to the answer that are asked for one by one; return how many came.
+
+    Those that the server refuses to give are left out. Raises, when what came is added, `Unreachable` if it fell silent, and `BadJson` if the budget did not suffice.
+    """
     federation = ctx.outbound.federation
     slots = asyncio.Semaphore(_AT_A_TIME)
 
-    async def one(event_id: EventId) -> list[Any]:
+    async def one(event_id: EventId) -> list[Any] | RemoteError | BadJson:
         async with slots:
             if not budget.spend():
-                return []
+                return BadJson("too much has been asked for already")
             try:
                 found = await federation.get(
                     server,
@@ -212,13 +232,19 @@ async def _one_by_one(
                 )
             except RemoteError as error:
                 log.info("no_event", event_id=event_id, server=server, reason=error.reason)
-                return []
+                return [] if isinstance(error, Refused) else error
         pdus = found.get("pdus")
         return pdus[:1] if isinstance(pdus, list) else []
 
     before = len(answer.events)
-    for pdus in await asyncio.gather(*(one(event_id) for event_id in wanted)):
-        await foreign_state.add(ctx, answer, "pdus", pdus)
+    fault: RemoteError | BadJson | None = None
+    for result in await asyncio.gather(*(one(event_id) for event_id in wanted)):
+        if isinstance(result, list):
+            await foreign_state.add(ctx, answer, "pdus", result)
+        else:
+            fault = result
+    if fault is not None:
+        raise fault
     return len(answer.events) - before
 
 
@@ -236,17 +262,18 @@ async def _keep(ctx: Context, answer: Answer) -> None:
 async def state_at(ctx: Context, server: ServerName, event: Event, at: EventId, budget: Budget) -> bool:
     """Fetch the state around an event `at` that `event` follows and that cannot be had with all before it; tell whether it is known now.
 
-    The state before it is what `server` says, of which every event is checked against its auth events. The event itself is kept as an outlier.
+    The state before it is what `server` says, of which every event is checked against its auth events. The event itself is kept as an outlier. From a server that
+    falls silent before all of it is told nothing is taken for the state, or what it left out would be missing there for good.
     """
     room_id = event.room_id
     try:
         state_ids, chain_ids = await _ids(ctx, server, room_id, at, budget)
         answer = await _fetch_state(ctx, server, event, at, [*state_ids, *chain_ids], budget)
+        if timeline.meta(ctx.db, at) is None and at not in answer.events:
+            await _one_by_one(ctx, server, answer, [at], budget)
     except (RemoteError, MatrixError) as error:
         log.info("no_state_at_event", room_id=room_id, server=server, event_id=at, reason=str(error))
         return False
-    if timeline.meta(ctx.db, at) is None and at not in answer.events:
-        await _one_by_one(ctx, server, answer, [at], budget)
     await _keep(ctx, answer)
     facts = timeline.meta(ctx.db, at)
     if facts is None:
@@ -286,7 +313,7 @@ async def _fetch_state(
         missing += [one for one in step if timeline.meta(ctx.db, one) is None]
         await asyncio.sleep(0)
     answer = Answer(event.version, event.room_id)
-    if len(missing) > FEW:
+    if len(missing) > min(FEW, budget.requests):
         if not budget.spend_whole_state():
             raise BadJson("too much has been asked for already")
         federation = ctx.outbound.federation
@@ -307,7 +334,11 @@ async def _fetch_state(
         return await foreign_state.read(
             ctx, event.version, event.room_id, parts, _STATE_ARRAYS, only=frozenset(missing)
         )
-    await _one_by_one(ctx, server, answer, missing, budget)
+    try:
+        await _one_by_one(ctx, server, answer, missing, budget)
+    except RemoteError:
+        await _keep(ctx, answer)  # who is asked next need not tell it again
+        raise
     return answer
 
 

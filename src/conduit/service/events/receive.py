@@ -67,7 +67,7 @@ async def _process(
         elif not asked_for_missing:
             asked_for_missing = True
             await _fetch_missing(ctx, origin, event, budget)
-        elif not inner:
+        elif not (inner or await fetch.is_older(ctx, origin, event, verdict.prev, budget)):
             # Who sends an event has those before it. To stand on a state that its sender tells would let it become the room's only leaf.
             return Outcome(Verdict.DROPPED, "What it follows is not told")
         elif not await _fetch_states(ctx, origin, event, verdict.prev, budget):

@@ -46,14 +46,15 @@ def test_template_stands_on_what_is_newest_and_is_not_signed() -> None:
 
 
 def test_room_whose_members_are_still_to_come_is_not_offered() -> None:
-    """A server that has only just joined cannot tell others of the room; leaving it is possible."""
+    """A server that has only just joined cannot tell others of the room, and does not know who is banned; leaving it is possible."""
     world = World()
     room_id = world.create()
     world.join(room_id, EVE)
     with world.db.batch() as batch:
         partial.begin(batch, room_id, Partial(EventId("$x"), frozenset({PEER}), (PEER,)))
-    with pytest.raises(NotFound):
-        resident.template(world.ctx, PEER, room_id, EVE, "join")
+    for membership in ("join", "knock"):
+        with pytest.raises(NotFound):
+            resident.template(world.ctx, PEER, room_id, EVE, membership)
     assert resident.template(world.ctx, PEER, room_id, EVE, "leave")["event"]["content"] == {"membership": "leave"}
 
 

@@ -43,7 +43,7 @@ def require_resident(ctx: Context, origin: ServerName, room_id: RoomId, *, or_fo
 
 
 def require_whole(ctx: Context, room_id: RoomId) -> None:
-    """Raise `NotFound` for a room of which this server does not know all members yet: it cannot tell others about it."""
+    """Raise `NotFound` for a room of which this server does not know all members yet: it cannot tell others about it, nor who is banned."""
     if partial.is_partial(ctx.db, room_id):
         raise NotFound("This server has only just joined the room")
 
@@ -70,13 +70,13 @@ def template(
     if spoken is not None and version.id not in spoken:
         raise IncompatibleRoomVersion("Your server does not speak the room's version", room_version=version.id)
     content: Json = {"membership": membership}
-    if membership == "join":
+    if membership != "leave":
         require_whole(ctx, room_id)
-        if restricted.needs_voucher(ctx.db, room_id, user_id, version):
-            # Who is banned is told so, whatever the conditions say.
-            _require_not_banned(ctx, room_id, user_id)
-            restricted.check_conditions(ctx.db, ctx.server_name, room_id, user_id)
-            content["join_authorised_via_users_server"] = restricted.voucher(ctx.db, ctx.server_name, room_id)
+    if membership == "join" and restricted.needs_voucher(ctx.db, room_id, user_id, version):
+        # Who is banned is told so, whatever the conditions say.
+        _require_not_banned(ctx, room_id, user_id)
+        restricted.check_conditions(ctx.db, ctx.server_name, room_id, user_id)
+        content["join_authorised_via_users_server"] = restricted.voucher(ctx.db, ctx.server_name, room_id)
     pdu = build.draft(ctx, ctx.db, room_id, version, user_id, "m.room.member", content, state_key=user_id)
     pdu["origin"] = ctx.server_name
     judged = pdu if version.event_ids_are_hashes else {**pdu, "event_id": f"$template:{ctx.server_name}"}
@@ -104,8 +104,9 @@ async def accept(
     event = read_own(pdu, version, origin, room_id, event_id, membership)
     if event.state_key != event.sender:
         raise InvalidParam("The state key is not the sender")
-    if membership == "join":
+    if membership != "leave":
         require_whole(ctx, room_id)
+    if membership == "join":
         _check_voucher(ctx, event)
         event = countersign(event, ctx.server_name, ctx.signing_key)
     event = await _verified(ctx, event, version, room_id)

@@ -334,6 +334,27 @@ async def test_cross_signing_keys_come_with_the_list_and_by_updates(eve: Eve) ->
     assert eve.asked() == 1
 
 
+async def test_update_of_cross_signing_keys_during_a_fetch_is_not_lost(eve: Eve) -> None:
+    """The answer that is under way was written before: the list is fetched once more."""
+    alice = await eve.hs.register("alice")
+    await eve.meet(alice)
+    eve.signer, second = CrossSigner(EVE, 50), CrossSigner(EVE, 60)
+
+    def answer(incoming: Any) -> Any:
+        told = eve.list()
+        if eve.asked() == 1:
+            eve.signer = second
+            content = {"user_id": EVE, **second.body("master", "self_signing")}
+            remote_devices.update_signing_keys(eve.ctx, PEER, content)
+        return told
+
+    eve.answer = answer  # type: ignore[method-assign]
+    found = await query(alice)
+    assert found["master_keys"][EVE] == second.key("master")
+    assert found["self_signing_keys"][EVE] == second.key("self_signing")
+    assert eve.asked() == 2
+
+
 async def test_update_of_cross_signing_keys_is_told_even_if_there_is_no_copy(eve: Eve) -> None:
     """Clients may have asked before; what the keys are is found out when they ask again."""
     alice = await eve.hs.register("alice")

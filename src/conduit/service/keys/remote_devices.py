@@ -291,6 +291,8 @@ def update_signing_keys(ctx: Context, origin: ServerName, content: Any) -> None:
     user_id = _user_of(ctx, origin, content)
     if user_id is None:
         return
+    # A list that is being fetched may have been written before this: then it is fetched once more.
+    ctx.outbound.flights.leave_note(_key(user_id), Update(user_id, "", 0, (), None))
     if not is_known(ctx.db, user_id):
         # Clients may know the keys all the same, from a query of their own.
         with ctx.db.batch() as batch:

@@ -9,7 +9,9 @@ import pytest
 from conduit.protocol.errors import InvalidParam
 from conduit.service.actions import receive_transaction
 from conduit.service.rooms import timeline
+from tests.support.client import segment
 from tests.support.federation import Network, network
+from tests.support.foreign_room import ForeignRoom
 from tests.support.guest import Guest, room_of, worked_off
 
 
@@ -40,3 +42,19 @@ async def test_oversized_transaction_id_is_refused(net: Network) -> None:
     origin = (await Guest.enter(net, (await room_of(net))[1])).join.server_name
     with pytest.raises(InvalidParam):
         await receive_transaction.receive(net["one.test"].ctx, origin, "x" * 256, [], [])
+
+
+async def test_invite_that_is_taken_back_is_answered_as_taken(net: Network) -> None:
+    """Nobody here is in the room, and yet the event has had its effect."""
+    alice = await net["one.test"].register("alice")
+    room = ForeignRoom(net.peer("peer.test"), "@eve:peer.test")
+    invite = room.add("m.room.member", {"membership": "invite"}, key=alice.user_id)
+    told = [known.pdu for known in room.state.values()]
+    target = f"/_matrix/federation/v2/invite/{segment(room.id)}/{segment(invite.event_id)}"
+    body = {"room_version": room.version.id, "event": invite.pdu, "invite_room_state": told}
+    await room.peer.put("one.test", target, body)
+    end = room.add("m.room.member", {"membership": "leave"}, key=alice.user_id)
+    other = room.build("m.room.message", {"body": "of no interest", "msgtype": "m.text"}, key=None)
+    answer = (await room.peer.send("one.test", [end, other]))["pdus"]
+    assert answer[end.event_id] == {}
+    assert "error" in answer[other.event_id]

@@ -139,48 +139,48 @@ def _record(ctx: Context, event: Event, target: UserId, stripped: list[Stripped]
 # --- taken back ----------------------------------------------------------------------------------------------------
 
 
-async def rescind(ctx: Context, origin: ServerName, pdu: Any) -> bool:
+async def rescind(ctx: Context, origin: ServerName, pdu: Any) -> EventId | None:
     """Let an invite to, or a knock on, a room that this server is not in come to nothing, by a leave or ban of the user that another server has sent.
 
-    Returns whether it did. The servers of those named in what the user was told of the room are believed, the inviter's among them. Others, of whom nothing is known,
+    Returns the id of the event, or `None` if it was none such. The servers of those named in what the user was told of the room are believed, the inviter's among them. Others, of whom nothing is known,
     only if the event cites the very invite: every kick and ban does so, and who is not in the room cannot know its id. Raises nothing for a bad event.
     """
     if not isinstance(pdu, dict):
-        return False
+        return None
     room_id, target, sender = pdu.get("room_id"), pdu.get("state_key"), pdu.get("sender")
     if (
         not (isinstance(room_id, str) and is_user_id(target) and is_user_id(sender))
         or pdu.get("type") != "m.room.member"
     ):
-        return False
+        return None
     room, user_id = RoomId(room_id), UserId(str(target))
     if not _waits_outside(ctx, room, user_id) or server_name_of(str(sender)) != origin:
-        return False
+        return None
     version = told_version(ctx, room, user_id)
     if version is None or not (_is_told_of(ctx, room, user_id, origin) or version.event_ids_are_hashes):
-        return False
+        return None
     try:
         event = await incoming.check_pdu(ctx, pdu, version, room_id=room)
     except MatrixError as error:
         log.info("rescission_refused", room_id=room, origin=origin, reason=error.error)
-        return False
+        return None
     membership = event.membership
     if membership not in ("leave", "ban") or not _waits_outside(ctx, room, user_id):
-        return False
+        return None
     waits_by = members.waits_by(ctx.db, room, user_id)
     cites_it = waits_by is not None and waits_by[0] in event.auth_events
     if not (cites_it or _is_told_of(ctx, room, user_id, origin)):
-        return False
+        return None
     if waits_by is not None and not cites_it and event.depth < waits_by[1]:
         # It ended an earlier invite, or a ban: events of before may arrive late, as an invite does not wait for them.
-        return False
+        return None
     with ctx.db.batch() as batch:
         members.record(
             batch, room, user_id, membership, count=batch.next_count(), event=0, stripped=[stripped_state.shown(event)]
         )
         batch.wake(("user", user_id))
         batch.wake(("room", room))
-    return True
+    return event.event_id
 
 
 def _waits_outside(ctx: Context, room_id: RoomId, user_id: UserId) -> bool:

@@ -29,11 +29,11 @@ async def receive(
     answer = staging.answered(ctx.db, origin, txn_id)
     if answer is not None:
         return answer
-    for pdu in pdus:
-        # Of a room that this server is not in, one thing is of interest: that an invite to it has come to nothing.
-        await receive_invite.rescind(ctx, origin, pdu)
+    # Of a room that this server is not in, one thing is of interest: that an invite to it has come to nothing.
+    ended = [await receive_invite.rescind(ctx, origin, pdu) for pdu in pdus]
     with ctx.db.batch() as batch:
         answer = staging.take_in(ctx, batch, origin, pdus)
+        answer.update({event_id: {} for event_id in ended if event_id is not None})
         if not edus:
             staging.remember(batch, origin, txn_id, answer)
     if edus:

@@ -79,6 +79,20 @@ async def test_advisory_14_closed_and_unknown_rooms_are_alike(net: Network) -> N
     await peer.get("one.test", PATH + "nonsense", "M_INVALID_PARAM")
 
 
+async def test_rooms_that_shut_a_server_out_are_closed_to_it(net: Network) -> None:
+    """By their access control list: it could not enter them, public as they are."""
+    alice, peer = await net["one.test"].register("alice"), net.peer("peer.test")
+    space = await alice.create_room(name="Space", preset="public_chat", **SPACE)
+    public = await alice.create_room(name="Public", preset="public_chat")
+    await add(alice, space, public)
+    denied = {"allow": ["*"], "deny": ["peer.test"]}
+    await alice.set_state(public, "m.room.server_acl", denied)
+    answer = await peer.get("one.test", PATH + segment(space))
+    assert (answer["children"], answer["inaccessible_children"]) == ([], [public])
+    await alice.set_state(space, "m.room.server_acl", denied)
+    await peer.get("one.test", PATH + segment(space), "M_NOT_FOUND")
+
+
 async def test_tree_is_walked_over_several_servers(net: Network) -> None:
     """Spaces of other servers are entered, their rooms shown; what is known here comes from here."""
     alice, bob = await net["one.test"].register("alice"), await net["two.test"].register("bob")

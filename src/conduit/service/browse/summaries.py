@@ -19,7 +19,7 @@ from conduit.protocol.ids import (
 )
 from conduit.service.browse import public_rooms
 from conduit.service.context import Context
-from conduit.service.rooms import members, state, visibility
+from conduit.service.rooms import members, server_access, state, visibility
 
 Json = dict[str, Any]
 
@@ -55,7 +55,9 @@ def may_know_told(source: CacheSource, told: Json, user_id: UserId | None) -> bo
 
 
 def server_may_know(source: CacheSource, room_id: RoomId, server: ServerName) -> bool:
-    """Tell whether another server may have the summary of a room: one of its users is in it or invited, or could enter or read it."""
+    """Tell whether another server may have the summary of a room: one of its users is in it or invited, or could enter or read it, and it is not shut out."""
+    if server_access.is_blocked(source, room_id) or not server_access.is_allowed(source, room_id, server):
+        return False
     if server in members.servers(source, room_id):
         return True
     if any(server_name_of(user_id) == server for user_id in members.invited(source, room_id)):

@@ -57,7 +57,7 @@ OLD_FORMS: dict[str, set[str]] = {
 UNSPECIFIED_OPERATIONS = (
     re.compile(r"POST /_matrix/client/v3/rooms/[^/]+/send/[^/]+"),
     re.compile(r"POST /_matrix/client/v3/rooms/[^/]+/redact/[^/]+"),
-    re.compile(r"GET /_matrix/key/v2/query/[^/]+/[^/]+"),
+    re.compile(r"GET /_matrix/key/v2/query/[^/]+/[^/]*"),
     re.compile(r"GET /_matrix/client/v3/pushrules/global/[^/]+/"),
     re.compile(r"(?:GET|PUT|DELETE) /_matrix/client/v3/pushrules/\{rest:path\}"),
     re.compile(r"PUT /_matrix/federation/v1/send_(?:join|leave)/[^/]+/[^/]+"),
@@ -85,7 +85,7 @@ TWINS = (
     (re.compile(r"/_matrix/client/r0/(.*)"), r"/_matrix/client/v3/\1"),
     (re.compile(r"/_matrix/media/(?:r0/|v1/(?=upload))(.*)"), r"/_matrix/media/v3/\1"),
     (re.compile(r"/_matrix/client/v3/keys/upload/[^/]+"), "/_matrix/client/v3/keys/upload"),
-    (re.compile(r"/_matrix/key/v2/server/[^/]+"), "/_matrix/key/v2/server"),
+    (re.compile(r"/_matrix/key/v2/server/[^/]*"), "/_matrix/key/v2/server"),
     (re.compile(r"(/_matrix/client/v3/rooms/[^/]+/state/[^/]+)"), r"\1/"),
 )
 """Older spellings that are served too, and today's."""

@@ -37,10 +37,10 @@ def is_signed_by(net: Network, document: Any) -> bool:
     return signing.verify(document, HERE, key.key_id, key.public_key)
 
 
-@pytest.mark.parametrize("path", ["/_matrix/key/v2/server", "/_matrix/key/v2/server/ed25519%3Ax"])
-async def test_own_keys_are_published(net: Network, path: str) -> None:
-    """Signed with the key that they hold; older servers name one in the path."""
-    document = await net[HERE].client().get(path)
+@pytest.mark.parametrize("key", ["", "/", "/ed25519%3Ax"])
+async def test_own_keys_are_published(net: Network, key: str) -> None:
+    """Signed with the key that they hold; older servers name one in the path, or end it with a slash."""
+    document = await net[HERE].client().get("/_matrix/key/v2/server" + key)
     now = net.clock.now_ms()
     keys = read_document(document, HERE, now_ms=now, ignored=())
     assert net[HERE].ctx.signing_key.key_id in keys.keys
@@ -61,8 +61,9 @@ async def test_notary_signs_what_it_fetched(net: Network) -> None:
 async def test_key_may_be_named_in_the_path(net: Network) -> None:
     """As the specification had it before, and older servers ask."""
     peer = net.peer("a.test")
-    (document,) = (await net[HERE].client().get(f"{QUERY}/a.test/{peer.key.key_id}"))["server_keys"]
-    assert document["verify_keys"] == peer.key_document()["verify_keys"]
+    for key in (peer.key.key_id, ""):
+        (document,) = (await net[HERE].client().get(f"{QUERY}/a.test/{key}"))["server_keys"]
+        assert document["verify_keys"] == peer.key_document()["verify_keys"]
 
 
 async def test_keys_that_have_run_out_are_asked_for_anew_but_not_without_end(net: Network) -> None:

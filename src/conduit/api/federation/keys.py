@@ -21,15 +21,19 @@ MAX_SERVERS = 1000
 """Servers that one query may name."""
 
 
-@routes.get("/_matrix/key/v2/server", "/_matrix/key/v2/server/{keyId}", auth=Auth.NONE)
+@routes.get("/_matrix/key/v2/server", "/_matrix/key/v2/server/", "/_matrix/key/v2/server/{keyId}", auth=Auth.NONE)
 async def get_keys(ctx: Context, req: Request) -> Json:
-    """Publish this server's keys. <https://spec.matrix.org/v1.19/server-server-api/#get_matrixkeyv2server>."""
+    """Publish this server's keys. <https://spec.matrix.org/v1.19/server-server-api/#get_matrixkeyv2server>.
+
+    Until v1.6 the path could name a key, or none after its slash, and older servers still ask so.
+    """
     _check_enabled(ctx)
     return ctx.outbound.keyring.published()
 
 
 @routes.get(
     "/_matrix/key/v2/query/{serverName}",
+    "/_matrix/key/v2/query/{serverName}/",
     "/_matrix/key/v2/query/{serverName}/{keyId}",
     auth=Auth.NONE,
     limit=Limit.READ,

@@ -7,9 +7,11 @@ from typing import Any
 import pytest
 
 from conduit.protocol.ids import RoomId, UserId
+from conduit.protocol.pdu import Event
 from conduit.service.events import intents, recover
 from conduit.service.rooms import members, state
-from tests.support.federation import network
+from tests.support.client import segment
+from tests.support.federation import Incoming, network
 from tests.support.outgoing import until
 from tests.support.scripted_room import ScriptedRoom
 
@@ -122,6 +124,47 @@ async def test_advisory_11_odd_knock_state_is_pruned() -> None:
         told = (await bob.sync())["rooms"]["knock"][room.room_id]["knock_state"]["events"]
         assert 1 < len(told) <= 70
         assert {event["type"] for event in told} == {"m.room.name", "m.room.member"}
+
+
+async def test_knock_state_of_version_12_is_made_of_signed_events_of_the_room() -> None:
+    """What anybody could have made up does not reach the client: stripped state, events changed on the way, of another room, or not signed."""
+    async with network("two.test") as net:
+        bob = await net["two.test"].register("bob")
+        room = ScriptedRoom(net.peer("far.test"), "12", join_rule="knock")
+        other = ScriptedRoom(net.peer("far.test"), "12", room_type="other")
+        named = room.set("m.room.name", {"name": "Far"})
+        topic, elsewhere = room.set("m.room.topic", {"topic": "true"}), other.set("m.room.avatar", {"url": "mxc://a/b"})
+        room.serve()
+        wrong = [{**topic.pdu, "sender": "@zoe:far.test"}, elsewhere.pdu, {**topic.pdu, "signatures": {}}, 7]
+        stripped = {"type": "m.room.encryption", "state_key": "", "sender": room.creator, "content": {}}
+        told = [*wrong, stripped, room.state["m.room.create", ""].pdu, named.pdu]
+        room.peer.on("PUT", r".*/send_knock/.*", {"knock_room_state": told})
+        await bob.post(f"/knock/{room.room_id}?via=far.test", {})
+        shown = (await bob.sync())["rooms"]["knock"][room.room_id]["knock_state"]["events"]
+        assert {event["type"] for event in shown} == {"m.room.create", "m.room.name", "m.room.member"}
+
+
+async def test_invite_that_overtakes_the_answer_to_a_knock_stands() -> None:
+    """Somebody opens at once: the invite arrives while this server still waits to hear that the knock was taken."""
+    async with network("two.test") as net:
+        bob = await net["two.test"].register("bob")
+        room = ScriptedRoom(net.peer("far.test"), join_rule="knock")
+        room.serve()
+
+        async def answer(incoming: Incoming) -> Any:
+            knock = room.add(Event.from_pdu(incoming.json(), room.version))
+            invite = room.build(
+                "m.room.member", {"membership": "invite"}, state_key=bob.user_id, sender=room.creator, prev=[knock]
+            )
+            target = f"/_matrix/federation/v2/invite/{segment(room.room_id)}/{segment(invite.event_id)}"
+            await room.peer.put("two.test", target, {"room_version": "10", "event": invite.pdu})
+            return {"knock_room_state": []}
+
+        room.peer.on("PUT", r".*/send_knock/.*", answer)
+        await bob.post(f"/knock/{room.room_id}", {})
+        rooms = (await bob.sync())["rooms"]
+        assert room.room_id in rooms["invite"]
+        assert room.room_id not in rooms.get("knock", {})
 
 
 async def test_leave_under_way_at_a_crash_is_completed_at_the_start() -> None:

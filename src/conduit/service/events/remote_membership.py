@@ -18,7 +18,7 @@ from conduit.protocol.ids import RoomId, ServerName, UserId
 from conduit.protocol.pdu import Event
 from conduit.protocol.room_versions import ROOM_VERSIONS
 from conduit.service.context import Context
-from conduit.service.events import build, handshake, intents
+from conduit.service.events import build, handshake, incoming, intents
 from conduit.service.events.intents import Intent
 from conduit.service.outbound.errors import Refused, RemoteError
 from conduit.service.rooms import members, stripped_state
@@ -127,12 +127,29 @@ async def send_knock(ctx: Context, server: ServerName, event: Event) -> None:
     answer = await federation.put(
         server, target, event.federation(), seconds=KNOCK_SECONDS, max_bytes=_MAX_ANSWER, now=True
     )
-    told = answer.get("knock_room_state", answer.get("knock_state_events"))
+    told = await _well_told(ctx, event, answer.get("knock_room_state", answer.get("knock_state_events")))
     stripped = [known for known in stripped_state.prune(told) if not _is_own(known, event)]
     with ctx.db.batch() as batch:
         user_id = UserId(event.sender)
-        record(batch, event.room_id, user_id, "knock", stripped=[*stripped, stripped_state.named(event)])
+        if not _is_answered(batch, event, user_id):
+            record(batch, event.room_id, user_id, "knock", stripped=[*stripped, stripped_state.named(event)])
         intents.end(batch, event.room_id, user_id)
+
+
+async def _well_told(ctx: Context, event: Event, told: object) -> list[Any]:
+    """Return what the other server tells of the room; from version 12 on only signed events of the room are taken, in older ones many servers send stripped state."""
+    listed = told[: stripped_state.MAX_EVENTS] if isinstance(told, list) else []
+    if not event.version.room_id_is_create_hash:
+        return listed
+    checked = await incoming.check_pdus(ctx, listed, event.version, room_id=event.room_id)
+    return [stripped_state.strip(one) for one in checked if isinstance(one, Event)]
+
+
+def _is_answered(batch: Batch, knock: Event, user_id: UserId) -> bool:
+    """Tell whether an invite that answers the knock has overtaken the answer to the knock itself."""
+    waits_by = members.waits_by(batch, knock.room_id, user_id)
+    is_invited = members.membership(batch, knock.room_id, user_id) == "invite"
+    return is_invited and waits_by is not None and waits_by[1] > knock.depth
 
 
 def _is_own(known: dict[str, Any], event: Event) -> bool:

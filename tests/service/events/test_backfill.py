@@ -8,11 +8,13 @@ from typing import Any
 import pytest
 
 from conduit.database import trees
+from conduit.database.layouts import SOFT_FAILED, EventMeta
 from conduit.protocol.ids import RoomId
-from conduit.service.rooms import timeline
+from conduit.service.events import backfill
+from conduit.service.rooms import short_ids, timeline
 from tests.support.client import User, segment
-from tests.support.federation import Network, network
-from tests.support.guest import Guest, worked_off
+from tests.support.federation import Incoming, Network, network
+from tests.support.guest import Guest, is_shown, room_of, status, worked_off
 from tests.support.visitor import FEDERATION
 
 
@@ -133,3 +135,28 @@ async def test_server_that_does_not_answer_ends_the_page(net: Network) -> None:
     net.board.heal()
     net.clock.jump(3600)
     assert [event for event in await scroll(bob, room) if event["type"] == "m.room.message"]
+
+
+async def test_event_that_comes_in_another_way_while_history_is_fetched_keeps_its_verdict(net: Network) -> None:
+    """It has been decided on while its auth events were asked for: what the history brings changes nothing of that."""
+    _, room = await room_of(net)
+    guest = await Guest.enter(net, room)
+    guest.serve()
+    root = guest.tip
+    renamed = guest.state_event("m.room.member", {"membership": "join", "displayname": "E"}, key=guest.user_id)
+    auth = [renamed if one == guest.join.event_id else guest.events[one] for one in guest.message("x").auth_events]
+    event = guest.message("both ways", prev=[root], auth=auth)
+    ctx = net["one.test"].ctx
+
+    def answer(incoming: Incoming) -> Any:
+        with ctx.db.batch() as batch:
+            short = short_ids.ensure_event(batch, event.event_id)
+            facts = EventMeta(SOFT_FAILED, short_ids.ensure_room(batch, guest.room_id), event.depth, ())
+            timeline.put_outlier(batch, event, short, facts)
+        return {"auth_chain": guest._pdus(guest.chain([event.event_id]))}
+
+    guest.peer.on("GET", f"{FEDERATION}/v1/event_auth/.*", answer)
+    await backfill.backfill(ctx, guest.room_id, backfill.Hole(0, (event.event_id,)))
+    assert guest.asked("event_auth")
+    assert status(net, event) == SOFT_FAILED
+    assert not is_shown(net, event)

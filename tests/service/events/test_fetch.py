@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 
 from conduit.protocol.ids import RoomId
 from conduit.service.events import fetch
-from conduit.service.rooms import state, timeline
-from tests.support.federation import Network, network
+from conduit.service.rooms import short_ids, state, state_layers, timeline
+from tests.support.federation import Incoming, Network, network
 from tests.support.guest import Guest, current, is_shown, room_of, status, until
 from tests.support.scripted_room import ScriptedRoom
 
@@ -233,3 +234,29 @@ async def test_event_that_follows_older_ones_beside_our_join_is_taken() -> None:
         db = net["two.test"].ctx.db
         await until(lambda: timeline.position(db, after.event_id) is not None)
         assert state.current_id(db, RoomId(room.room_id), "m.room.member", bob.user_id) == join.event_id
+
+
+async def test_state_that_was_found_out_meanwhile_stays(net: Network) -> None:
+    """Two events that build on the same missing one may ask two servers for the state there; what the first has stood on is not replaced."""
+    _, room = await room_of(net)
+    guest = await Guest.enter(net, room)
+    guest.serve()
+    lost, near = guest.message("lost"), guest.message("near")
+    ctx = net["one.test"].ctx
+    head = state.head(ctx.db, guest.room_id)
+    assert head is not None
+
+    def found_out(incoming: Incoming) -> Any:
+        with ctx.db.batch() as batch:
+            state.set_around(batch, short_ids.ensure_event(batch, lost.event_id), head.state, head.state)
+        told = guest.before[lost.event_id]
+        return {"pdu_ids": [one for pair, one in told.items() if pair[0] != "m.room.topic"], "auth_chain_ids": []}
+
+    guest.peer.on("GET", "/_matrix/federation/v1/state_ids/.*", found_out)
+    budget = fetch.Budget(ctx, guest.join.server_name)
+    with ctx.db.batch() as batch:
+        extra = short_ids.ensure_statekey(batch, "m.room.topic", "")
+        other = short_ids.ensure_event(batch, near.event_id)
+        head = head._replace(state=state_layers.with_event(batch, head.state, extra, other))
+    assert await fetch.state_at(ctx, guest.join.server_name, near, lost.event_id, budget)
+    assert state.after(ctx.db, lost.event_id) == head.state

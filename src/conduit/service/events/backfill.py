@@ -166,6 +166,8 @@ async def _put(ctx: Context, server: ServerName, room_id: RoomId, hole: Hole, ch
         if unknown and not await fetch.auth_events(ctx, server, event, unknown, budget):
             continue
         with ctx.db.batch() as batch:
+            if _is_done(batch, event.event_id):
+                continue  # it came in another way meanwhile
             after = _settle(batch, event, before)
         decided += 1
         if after is not None:

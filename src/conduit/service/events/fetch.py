@@ -366,6 +366,8 @@ async def _remember(ctx: Context, room_id: RoomId, at: EventId, state_ids: list[
     changes: dict[int, int | None] = {key: short for key, short in told.items() if near.get(key) != short}
     changes.update((key, None) for key in near if key not in told)
     with ctx.db.batch() as batch:
+        if state.after(batch, at) is not None:
+            return True  # it was found out in another way meanwhile, and others may stand on it
         before = state_layers.with_changes(batch, head.state, changes)
         short = short_ids.ensure_event(batch, at)
         event = None if is_rejected else timeline.event(batch, at)

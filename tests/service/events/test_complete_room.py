@@ -262,3 +262,37 @@ async def test_server_that_falls_silent_midway_leaves_no_member_out() -> None:
         assert held.membership(ZOE) == "join"
         # What the first one has told is not asked for again.
         assert [got.segments[-1] for got in other.received if "/event/" in got.path] == [joined.event_id]
+
+
+async def test_server_that_came_after_the_join_is_asked_too() -> None:
+    """The only one that was there before has fallen silent."""
+    async with network("two.test") as net:
+        held = Held(net)
+        held.room.servers = ["far.test"]
+        held.room.member(ZOE)
+        held.serve()
+        bob = await net["two.test"].register("bob")
+        net.board.on_exchange = lambda incoming, server: _fail(incoming) if server == "far.test" else None
+        await held.join(bob)
+        ann, new = "@ann:new.test", net.peer("new.test")
+        cited = ("m.room.create", "m.room.power_levels", "m.room.join_rules")
+        came = new.event(
+            "10",
+            "m.room.member",
+            sender=ann,
+            content={"membership": "join"},
+            room_id=held.room_id,
+            prev=held.room.events[-1:],
+            auth=[held.room.state[kind, ""] for kind in cited],
+            state_key=ann,
+        )
+        events, chain = held.room.whole()
+        by_id = {event.event_id: event.pdu for event in (*events, *chain)}
+        ids = {"pdu_ids": [one.event_id for one in events], "auth_chain_ids": [one.event_id for one in chain]}
+        new.on("GET", ".*/state_ids/.*", ids)
+        new.on("GET", ".*/event/.*", lambda incoming: {"pdus": [by_id[incoming.segments[-1]]]})
+        await held.room.peer.send("two.test", [came])
+        await until(lambda: held.membership(ann) == "join")
+        net.clock.jump(complete_room.FIRST_PAUSE)
+        await until(lambda: not partial.is_partial(held.ctx.db, held.room_id))
+        assert held.membership(ZOE) == "join"

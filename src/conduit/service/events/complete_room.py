@@ -55,7 +55,7 @@ async def complete(ctx: Context, room_id: RoomId) -> None:
             with ctx.db.batch() as batch:
                 partial.end(batch, room_id)
             return
-        for server in _helpers(ctx, known):
+        for server in _helpers(ctx, room_id, known):
             try:
                 await complete_from(ctx, room_id, known, server)
             except (RemoteError, MatrixError, DiskFull) as error:
@@ -66,8 +66,10 @@ async def complete(ctx: Context, room_id: RoomId) -> None:
         pause = min(pause * 2, LONGEST_PAUSE)
 
 
-def _helpers(ctx: Context, known: Partial) -> list[ServerName]:
-    others = sorted(known.servers.difference(known.via), key=lambda server: not ctx.outbound.backoff.may_try(server))
+def _helpers(ctx: Context, room_id: RoomId, known: Partial) -> list[ServerName]:
+    """Return whom to ask: who has helped with the join, then the others that were in the room or have come since, those that answer first."""
+    there = set(members.servers(ctx.db, room_id)).difference(known.via)
+    others = sorted(there, key=lambda server: (not ctx.outbound.backoff.may_try(server), server))
     return [server for server in (*known.via, *others) if server != ctx.server_name][:MAX_SERVERS]
 
 

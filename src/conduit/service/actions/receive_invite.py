@@ -168,10 +168,10 @@ async def rescind(ctx: Context, origin: ServerName, pdu: Any) -> EventId | None:
     if membership not in ("leave", "ban") or not _waits_outside(ctx, room, user_id):
         return None
     waits_by = members.waits_by(ctx.db, room, user_id)
-    cites_it = waits_by is not None and waits_by[0] in event.auth_events
+    cites_it = waits_by is not None and waits_by.event_id in event.auth_events
     if not (cites_it or _is_told_of(ctx, room, user_id, origin)):
         return None
-    if waits_by is not None and not cites_it and event.depth < waits_by[1]:
+    if waits_by is not None and not cites_it and event.depth < waits_by.depth:
         # It ended an earlier invite, or a ban: events of before may arrive late, as an invite does not wait for them.
         return None
     with ctx.db.batch() as batch:
@@ -203,7 +203,10 @@ def _is_told_of(ctx: Context, room_id: RoomId, user_id: UserId, server: ServerNa
 
 
 def told_version(ctx: Context, room_id: RoomId, user_id: UserId) -> RoomVersion | None:
-    """Return the version of a room that a local user is invited to or knocks on, by the `m.room.create` that they were told of; `None` if it is not known."""
+    """Return the version of a room that a local user is invited to or knocks on: the one of that event, or by the `m.room.create` that they were told of; `None` if it is not known."""
+    waits_by = members.waits_by(ctx.db, room_id, user_id)
+    if waits_by is not None and waits_by.room_version is not None:
+        return ROOM_VERSIONS.get(waits_by.room_version)
     for item in _told(ctx, room_id, user_id):
         if item["type"] == "m.room.create":
             named = item["content"].get("room_version", "1")

@@ -198,7 +198,7 @@ def _is_overtaken(batch: Batch, event: Event, target: UserId) -> bool:
     if known is None or known.event or known.membership not in ("invite", "knock"):
         return False
     waits_by = members.waits_by(batch, event.room_id, target)
-    return waits_by is not None and waits_by[0] not in event.auth_events and event.depth < waits_by[1]
+    return waits_by is not None and waits_by.event_id not in event.auth_events and event.depth < waits_by.depth
 
 
 def _tell_of_member(ctx: Context, batch: Batch, room_id: RoomId, target: UserId, membership: str) -> None:

@@ -149,7 +149,7 @@ def _is_answered(batch: Batch, knock: Event, user_id: UserId) -> bool:
     """Tell whether an invite that answers the knock has overtaken the answer to the knock itself."""
     waits_by = members.waits_by(batch, knock.room_id, user_id)
     is_invited = members.membership(batch, knock.room_id, user_id) == "invite"
-    return is_invited and waits_by is not None and waits_by[1] > knock.depth
+    return is_invited and waits_by is not None and waits_by.depth > knock.depth
 
 
 def _is_own(known: dict[str, Any], event: Event) -> bool:

@@ -231,15 +231,25 @@ def knock_state(source: CacheSource, room_id: RoomId, user_id: UserId) -> list[d
 
 
 def _as_told(stored: list[dict[str, Any]] | None) -> list[dict[str, Any]]:
-    return [{name: value for name, value in item.items() if name not in ("event_id", "depth")} for item in stored or ()]
+    return [{name: value for name, value in item.items() if name not in WaitsBy._fields} for item in stored or ()]
 
 
-def waits_by(source: CacheSource, room_id: RoomId, user_id: UserId) -> tuple[str, int] | None:
-    """Return id and depth of the invite or knock by which the user waits outside of a room that is not known here; `None` if nobody has kept them."""
+class WaitsBy(NamedTuple):
+    """The place in its room of an invite or a knock."""
+
+    event_id: str
+    depth: int
+    room_version: str | None = None
+    """`None` for one that was kept when this was not yet."""
+
+
+def waits_by(source: CacheSource, room_id: RoomId, user_id: UserId) -> WaitsBy | None:
+    """Return the place of the invite or knock by which the user waits outside of a room that is not known here; `None` if nobody has kept it."""
     key = (user_id, room_id)
     stored = trees.userroomid_invitestate.get(source, key) or trees.userroomid_knockstate.get(source, key) or []
     own = (item for item in stored if item.get("type") == "m.room.member" and item.get("state_key") == user_id)
-    return next(((item["event_id"], item["depth"]) for item in own if "event_id" in item and "depth" in item), None)
+    placed = (item for item in own if "event_id" in item and "depth" in item)
+    return next((WaitsBy(item["event_id"], item["depth"], item.get("room_version")) for item in placed), None)
 
 
 def leave_events(source: CacheSource, room_id: RoomId, user_id: UserId) -> list[dict[str, Any]]:
@@ -372,7 +382,7 @@ def record(
     """Write that the user now has `membership` by the short event `event`; return what it was before.
 
     `count` is the event's position, from which the change holds. `stripped` is the room's stripped state, for an invite or a knock, of which one
-    item may have the `event_id` and `depth` that `waits_by` returns; for the
+    item may have what `waits_by` returns; for the
     leave of a room of which nothing is known here, the member event as clients see it. A change
     within one membership (a new display name) renews the event and no count.
     """

@@ -44,8 +44,8 @@ def shown(event: Event) -> Stripped:
 
 
 def named(event: Event) -> Stripped:
-    """Return an invite or a knock to be kept with its place in the room, which `members` hides from clients."""
-    return {**strip(event), "event_id": event.event_id, "depth": event.depth}
+    """Return an invite or a knock to be kept with its place in the room (`members.WaitsBy`), which `members` hides from clients."""
+    return {**strip(event), "event_id": event.event_id, "depth": event.depth, "room_version": event.version.id}
 
 
 def of_room(source: CacheSource, room_id: RoomId) -> list[Stripped]:

@@ -296,3 +296,24 @@ async def test_server_that_came_after_the_join_is_asked_too() -> None:
         net.clock.jump(complete_room.FIRST_PAUSE)
         await until(lambda: not partial.is_partial(held.ctx.db, held.room_id))
         assert held.membership(ZOE) == "join"
+
+
+async def test_further_user_joins_through_another_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which knows whether he is banned. Who is, is not let in."""
+    monkeypatch.setattr(join, "KNOWN_SECONDS", 0.01)
+    async with network("two.test") as net:
+        held = Held(net)
+        held.room.member(ZOE)
+        held.serve()
+        bob, carol = await net["two.test"].register("bob"), await net["two.test"].register("carol")
+        await held.join(bob)
+        await carol.post(f"/join/{held.room_id}", {})
+        assert partial.is_partial(held.ctx.db, held.room_id)
+        assert held.membership(carol.user_id) == "join"
+        assert [event["sender"] for event in held.room.joins] == [bob.user_id, carol.user_id]
+        await carol.send(held.room_id, "here")
+        dave = await net["two.test"].register("dave")
+        held.room.peer.on("GET", ".*/make_join/.*", (403, {"errcode": "M_FORBIDDEN", "error": "You are banned"}))
+        await dave.post(f"/join/{held.room_id}", {}, expect="M_FORBIDDEN")
+        await held.complete()
+        assert held.membership(carol.user_id) == "join"

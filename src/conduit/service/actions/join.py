@@ -20,6 +20,8 @@ from conduit.service.rooms import members, partial, state
 
 WHOLE_SECONDS = 1.0
 """For how long the answer to a join waits for the members of a room: of a small one they are known by then."""
+KNOWN_SECONDS = 5.0
+"""For how long a further user's join waits for them. After that another server is asked to let the user in."""
 
 
 async def join(
@@ -69,14 +71,18 @@ async def join(
             return event.event_id
     if is_guest:
         membership.require_guest_access(ctx.db, room_id)
-    await membership.require_known_member(ctx, room_id, user_id)
-    if restricted.needs_voucher(ctx.db, room_id, user_id, state.version_of(ctx.db, room_id)):
+    voucher = None
+    # While not all members are known, others know whether the user is banned.
+    goes_elsewhere = before != "join" and not await partial.whole(ctx.db, room_id, KNOWN_SECONDS)
+    if not goes_elsewhere and restricted.needs_voucher(ctx.db, room_id, user_id, state.version_of(ctx.db, room_id)):
         voucher = _voucher(ctx, room_id, user_id)
-        if voucher is None:
-            event = await _vouched_elsewhere(ctx, user_id, room_id, content, via)
-            with ctx.db.batch() as batch:
-                settle(batch, event)
-            return event.event_id
+        goes_elsewhere = voucher is None
+    if goes_elsewhere:
+        event = await _let_in_elsewhere(ctx, user_id, room_id, content, via)
+        with ctx.db.batch() as batch:
+            settle(batch, event)
+        return event.event_id
+    if voucher is not None:
         content["join_authorised_via_users_server"] = voucher
     event = await events.send(ctx, room_id, user_id, "m.room.member", content, state_key=user_id, extra=settle)
     return event.event_id
@@ -120,10 +126,10 @@ def _is_nowhere_else(ctx: Context, room_id: RoomId, failures: list[RemoteError])
     return all(error.status == 404 if isinstance(error, Refused) else was_ours for error in failures)
 
 
-async def _vouched_elsewhere(
+async def _let_in_elsewhere(
     ctx: Context, user_id: UserId, room_id: RoomId, content: dict[str, Any], via: Sequence[ServerName]
 ) -> Event:
-    """Join a restricted room, in which nobody here may let anybody in, by a member of another server."""
+    """Join a room that this server is in, but in which it cannot let anybody in, through another server."""
     async with ctx.locks.entry(room_id):
         servers = membership.servers_for(ctx, room_id, user_id, via)
         if not [server for server in servers if server != ctx.server_name]:

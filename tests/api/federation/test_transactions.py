@@ -166,7 +166,7 @@ async def test_events_of_servers_that_the_room_denies_are_answered_with_an_error
 
 
 async def test_wrongly_signed_events_are_dropped(net: Network) -> None:
-    """Signed with another key, not at all, or by another server than the sender's."""
+    """Signed with another key, not at all, or by another server than the sender's; their sender hears of it."""
     alice = await net["one.test"].register("alice")
     room = await alice.create_room(preset="public_chat")
     guest = await Guest.enter(net, room)
@@ -174,9 +174,10 @@ async def test_wrongly_signed_events_are_dropped(net: Network) -> None:
     forged = guest.message("forged", key=mallory.key, keep=False)
     unsigned = guest.message("unsigned", keep=False)
     spoofed = guest.message("spoofed", sender=alice.user_id, keep=False)
-    await guest.send(forged, {**unsigned.pdu, "signatures": {}}, spoofed)
     good = guest.message("good")
-    await guest.send(good)
+    answer = await guest.send(forged, {**unsigned.pdu, "signatures": {}}, spoofed, good)
+    assert [event_id for event_id, result in answer.items() if "error" not in result] == [good.event_id]
+    assert "not validly signed" in answer[forged.event_id]["error"]
     db = net["one.test"].ctx.db
     for event in (forged, unsigned, spoofed):
         assert timeline.meta(db, event.event_id) is None

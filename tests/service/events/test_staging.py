@@ -31,8 +31,10 @@ async def test_events_wait_in_order_and_are_read_again_without_memory(net: Netwo
     guest = await Guest.enter(net, room)
     ctx = net["one.test"].ctx
     events = [guest.message(str(number)) for number in range(3)]
+    origin = guest.join.server_name
+    offers = await staging.examine(ctx, origin, [event.pdu for event in events])
     with ctx.db.batch() as batch:
-        answer = staging.take_in(ctx, batch, guest.join.server_name, [event.pdu for event in events])
+        answer = staging.take_in(ctx, batch, origin, offers)
     assert answer == {event.event_id: {} for event in events}
     [short] = staging.rooms(ctx.db)
     for _ in range(2):
@@ -42,9 +44,10 @@ async def test_events_wait_in_order_and_are_read_again_without_memory(net: Netwo
         assert len(staging.waiting(ctx.db, short, found[0].at, 1)) == 1
         ctx.db.cache_pool.clear()
     await worked_off(net["one.test"])
-    with ctx.db.batch() as batch:
-        # Of what has been decided on, nothing is staged again.
-        assert staging.take_in(ctx, batch, guest.join.server_name, [events[0].pdu]) == {events[0].event_id: {}}
+    # Of what has been decided on, nothing is staged again, even if it had been examined before.
+    for again in (offers, await staging.examine(ctx, origin, [event.pdu for event in events])):
+        with ctx.db.batch() as batch:
+            assert staging.take_in(ctx, batch, origin, again) == answer
     assert trees.stagedpdu.first(ctx.db) is None
 
 
@@ -55,13 +58,17 @@ async def test_only_so_much_of_one_server_waits(net: Network, monkeypatch: pytes
     ctx = net["one.test"].ctx
     monkeypatch.setattr(staging, "MAX_OF_ORIGIN", 3)
     pdus = [guest.message(str(number)).pdu for number in range(4)]
+    origin = guest.join.server_name
+    offers = await staging.examine(ctx, origin, pdus[:2]) + await staging.examine(ctx, origin, pdus[2:])
+    with pytest.raises(LimitExceeded):
+        await staging.examine(ctx, origin, pdus)
     with ctx.db.batch() as batch:
-        staging.take_in(ctx, batch, guest.join.server_name, pdus[:2])
+        staging.take_in(ctx, batch, origin, offers[:2])
         with pytest.raises(LimitExceeded):
-            staging.take_in(ctx, batch, guest.join.server_name, pdus[2:])
+            staging.take_in(ctx, batch, origin, offers[2:])
         [short] = staging.rooms(batch)
         staging.remove(batch, short, staging.waiting(batch, short, 0, 1)[0][0])
-        staging.take_in(ctx, batch, guest.join.server_name, pdus[2:])
+        staging.take_in(ctx, batch, origin, offers[2:])
     await worked_off(net["one.test"])
 
 

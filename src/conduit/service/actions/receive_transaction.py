@@ -31,8 +31,9 @@ async def receive(
         return answer
     # Of a room that this server is not in, one thing is of interest: that an invite to it has come to nothing.
     ended = [await receive_invite.rescind(ctx, origin, pdu) for pdu in pdus]
+    offers = await staging.examine(ctx, origin, pdus)
     with ctx.db.batch() as batch:
-        answer = staging.take_in(ctx, batch, origin, pdus)
+        answer = staging.take_in(ctx, batch, origin, offers)
         answer.update({event_id: {} for event_id in ended if event_id is not None})
         if not edus:
             staging.remember(batch, origin, txn_id, answer)

@@ -158,7 +158,7 @@ class Inbox:
                 direct.append(staged)
         try:
             async with asyncio.timeout(VERIFY_SECONDS):
-                checked = await incoming.verified(ctx, [(staged.event, staged.essence) for staged in direct])
+                checked = await _verified(ctx, direct)
         except DatabaseError:
             raise
         except Exception as error:
@@ -267,7 +267,7 @@ class Inbox:
         staged = staging.find(self._ctx.db, room.short, item.at)
         if staged is None:
             return
-        [event] = await incoming.verified(self._ctx, [(staged.event, staged.essence)])
+        [event] = await _verified(self._ctx, [staged])
         if isinstance(event, str):
             _log(staged.event, Outcome(Verdict.DROPPED, event))
         else:
@@ -283,6 +283,13 @@ class Inbox:
             raise
         except Exception:
             log.exception("leaves_not_folded", room_id=room.room_id)
+
+
+async def _verified(ctx: Context, waiting: list[Staged]) -> list[Event | str]:
+    """Return what `incoming.verified` does; what was verified when it came is not verified again."""
+    later = [(staged.event, staged.essence) for staged in waiting if staged.checked is None]
+    found = iter(await incoming.verified(ctx, later) if later else ())
+    return [next(found) if staged.checked is None else staged.checked for staged in waiting]
 
 
 Row = tuple[int, Staged | None]

@@ -58,10 +58,15 @@ def with_checked_content(event: Event) -> Event:
     return Event(event.event_id, redact(event.pdu, event.version), event.version)
 
 
-async def verified(ctx: Context, read_events: Sequence[tuple[Event, bytes]]) -> list[Event | str]:
-    """Return for each result of `read` the event, its content redacted if its hash is wrong, or a text that says why its signatures do not do."""
+async def verified(
+    ctx: Context, read_events: Sequence[tuple[Event, bytes]], *, fetch: bool = True
+) -> list[Event | str]:
+    """Return for each result of `read` the event, its content redacted if its hash is wrong, or a text that says why its signatures do not do.
+
+    Without `fetch` nobody is asked for keys: where one is lacking the text is a `keyring.NoKey`.
+    """
     pairs = [(event.pdu, event.version) for event, _ in read_events]
-    faults = await ctx.outbound.keyring.verify_pdus(pairs, [essence for _, essence in read_events])
+    faults = await ctx.outbound.keyring.verify_pdus(pairs, [essence for _, essence in read_events], fetch=fetch)
     found: list[Event | str] = []
     for number, ((event, _), fault) in enumerate(zip(read_events, faults, strict=True)):
         found.append(with_checked_content(event) if fault is None else fault)

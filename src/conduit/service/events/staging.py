@@ -1,7 +1,7 @@
 """Taking in what other servers send: events are put down durably, as they came, before the transaction is answered.
 
-Only what costs little is checked here: the event's shape, that this server is in its room or on the way into it, that the sending server may take part in it. Everything
-else is the business of `inbox`, which works off what is staged, room by room.
+Only what costs little is checked here: the event's shape, that this server is in its room or on the way into it, that the sending server may take part in it, and signatures
+whose keys are known, so that the sender hears of those that are wrong. Everything else is the business of `inbox`, which works off what is staged, room by room.
 
 Source: server-server API, "Transactions"; "Server Access Control Lists (ACLs)".
 """
@@ -23,6 +23,7 @@ from conduit.protocol.pdu import Event
 from conduit.protocol.room_versions import ROOM_VERSIONS, RoomVersion
 from conduit.service.context import Context
 from conduit.service.events import incoming, judge
+from conduit.service.outbound.keyring import NoKey
 from conduit.service.rooms import members, partial, server_access, short_ids, state, versions
 
 MAX_OF_ORIGIN = 5000
@@ -41,6 +42,17 @@ Answer = dict[str, dict[str, str]]
 """By event id: nothing, or why the event was not taken."""
 
 
+class Offer(NamedTuple):
+    """An event of a transaction: by what id it is answered for, and why it is not taken, or what it is unless it is known already."""
+
+    event_id: EventId | None
+    fault: str | None = None
+    event: Event | None = None
+    essence: bytes = b""
+    checked: Event | None = None
+    """The event when its signatures were verified; `None` if a key has to be fetched for that."""
+
+
 class Staged(NamedTuple):
     """An event that waits, as it was read, with the bytes that its signatures cover."""
 
@@ -49,6 +61,8 @@ class Staged(NamedTuple):
     origin: ServerName
     event: Event
     essence: bytes
+    checked: Event | None = None
+    """The event when its signatures were verified; `None` if they still are to be."""
 
 
 def _load_waiting(source: CacheSource, origin: str) -> int:
@@ -75,35 +89,63 @@ def remember(batch: Batch, origin: ServerName, txn_id: str, answer: Answer) -> N
     trees.received_transaction.put(batch, origin, [*known[1 - KEPT_ANSWERS :], [txn_id, answer]])
 
 
-def take_in(ctx: Context, batch: Batch, origin: ServerName, pdus: Sequence[Any]) -> Answer:
-    """Stage the events of a transaction, and return what to answer. Raises `LimitExceeded` if too much of the server's is waiting already."""
-    if pdus and _WAITING.get(batch, origin) + len(pdus) > MAX_OF_ORIGIN:
-        raise LimitExceeded("Too many of your events are waiting here", retry_after_ms=RETRY_MS)
+async def examine(ctx: Context, origin: ServerName, pdus: Sequence[Any]) -> list[Offer]:
+    """Return what the events of a transaction are, checked as far as that costs nobody else anything. Raises `LimitExceeded` if too much of the server's is waiting already."""
+    _require_space(ctx.db, origin, len(pdus))
+    offers = [_read(ctx, origin, pdu) for pdu in pdus]
+    fresh = [(at, offer.event, offer.essence) for at, offer in enumerate(offers) if offer.event is not None]
+    found = await incoming.verified(ctx, [(event, essence) for _, event, essence in fresh], fetch=False)
+    for (at, event, _), checked in zip(fresh, found, strict=True):
+        if isinstance(checked, Event):
+            offers[at] = offers[at]._replace(checked=checked)
+        elif not isinstance(checked, NoKey):
+            offers[at] = Offer(event.event_id, f"The event is not validly signed: {checked}")
+    return offers
+
+
+def _read(ctx: Context, origin: ServerName, pdu: Any) -> Offer:
+    version: RoomVersion | None = None
+    try:
+        _, version = _room(ctx, ctx.db, origin, pdu)
+        event, essence = incoming.read(pdu, version)
+    except MatrixError as error:
+        return Offer(_id_of(pdu, version), error.error)
+    if judge.is_settled(ctx.db, event.event_id):
+        return Offer(event.event_id)
+    return Offer(event.event_id, event=event, essence=essence)
+
+
+def take_in(ctx: Context, batch: Batch, origin: ServerName, offers: Sequence[Offer]) -> Answer:
+    """Stage the events of a transaction, and return what to answer. Raises `LimitExceeded` if too much of the server's is waiting by now."""
+    _require_space(batch, origin, len(offers))
     answer: Answer = {}
-    for pdu in pdus:
-        event_id, fault = _stage(ctx, batch, origin, pdu)
-        if event_id is not None:
-            answer[event_id] = {} if fault is None else {"error": fault}
+    for offer in offers:
+        if offer.event_id is not None:
+            fault = offer.fault if offer.event is None else _stage(ctx, batch, origin, offer, offer.event)
+            answer[offer.event_id] = {} if fault is None else {"error": fault}
     return answer
 
 
-def _stage(ctx: Context, batch: Batch, origin: ServerName, pdu: Any) -> tuple[EventId | None, str | None]:
-    """Put down one event; return its id, if it has any, and why it was not taken."""
-    version: RoomVersion | None = None
+def _require_space(source: CacheSource, origin: ServerName, count: int) -> None:
+    if count and _WAITING.get(source, origin) + count > MAX_OF_ORIGIN:
+        raise LimitExceeded("Too many of your events are waiting here", retry_after_ms=RETRY_MS)
+
+
+def _stage(ctx: Context, batch: Batch, origin: ServerName, offer: Offer, event: Event) -> str | None:
+    """Put down one event; return why it is not taken after all, if things have changed since it was examined."""
     try:
-        room_id, version = _room(ctx, batch, origin, pdu)
-        event, essence = incoming.read(pdu, version)
+        room_id, _ = _room(ctx, batch, origin, event.pdu)
     except MatrixError as error:
-        return _id_of(pdu, version), error.error
+        return error.error
     if judge.is_settled(batch, event.event_id):
-        return event.event_id, None
+        return None
     room = short_ids.ensure_room(batch, room_id)
     count = batch.next_count()
     trees.stagedpdu.put(batch, (room, count), (origin, orjson.dumps(event.pdu)))
-    _STAGED.set(batch, (room, count), Staged(room, count, origin, event, essence))
+    _STAGED.set(batch, (room, count), Staged(room, count, origin, event, offer.essence, offer.checked))
     _WAITING.set(batch, origin, _WAITING.get(batch, origin) + 1)
     batch.wake(("staged", room_id))
-    return event.event_id, None
+    return None
 
 
 def _room(ctx: Context, source: CacheSource, origin: ServerName, pdu: Any) -> tuple[RoomId, RoomVersion]:

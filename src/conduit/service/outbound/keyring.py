@@ -74,6 +74,13 @@ _MANY = 8
 Wanted = Mapping[str, Mapping[str, int]]
 """By server and key id, when the key must be valid in ms; 0 if it does not matter."""
 
+
+class NoKey(str):
+    """Why a signature could not be checked: no key is known for it."""
+
+    __slots__ = ()
+
+
 _NOT_SIGNED = frozenset({"signatures", "unsigned"})
 _PREFIX = ALGORITHM + ":"
 
@@ -211,12 +218,12 @@ class Keyring:
                     await self._fetch(wanted)
 
     async def verify_pdus(
-        self, pairs: Sequence[tuple[Json, RoomVersion]], essences: Sequence[bytes] | None = None
+        self, pairs: Sequence[tuple[Json, RoomVersion]], essences: Sequence[bytes] | None = None, *, fetch: bool = True
     ) -> list[str | None]:
         """Return for each PDU `None` if all `required_signers` have validly signed it, else why not, in words.
 
         The PDUs have passed `event_format.check_format`. `essences` are their `hashes.essential_bytes`, if the caller has them already.
-        Keys are fetched together, many signatures are checked in threads.
+        Keys are fetched together, unless nobody is to be asked; many signatures are checked in threads.
         """
         needs: list[_Need | str] = []
         missing: dict[str, dict[str, int]] = {}
@@ -227,7 +234,7 @@ class Keyring:
                 self._look_for_missing(need, missing)
             if number % _CHUNK == _CHUNK - 1:
                 await asyncio.sleep(0)
-        if missing:
+        if missing and fetch:
             await self._fetch(missing)
         results: list[str | None] = []
         for at in range(0, len(needs), _SLICE):
@@ -253,7 +260,7 @@ class Keyring:
                 if (key := self._find(server, key_id, need.valid_at)) is not None
             ]
             if not found:
-                return f"no valid key of {server} is known for its signature"
+                return NoKey(f"no valid key of {server} is known for its signature")
             need.checks.append(found)
         return need
 

@@ -252,21 +252,21 @@ async def test_invite_to_a_room_of_version_12_must_tell_the_room_by_its_events(n
     told = room.told()
     stripped = [{"type": "m.room.create", "state_key": "", "sender": EVE, "content": {"room_version": "12"}}]
     forged = {**told[0], "signatures": {"peer.test": {peer.key.key_id: "a" * 86}}}
-    cases: list[tuple[list[Any], str]] = [
-        ([], "M_MISSING_PARAM"),
-        (told[1:], "M_MISSING_PARAM"),
-        (stripped, "M_INVALID_PARAM"),
-        ([*told, *stripped], "M_INVALID_PARAM"),
-        (other.told()[:1], "M_INVALID_PARAM"),
-        ([*told, other.told()[-1]], "M_INVALID_PARAM"),
-        ([forged, *told[1:]], "M_INVALID_PARAM"),
-        ([*told, 7], "M_INVALID_PARAM"),
+    cases: list[list[Any]] = [
+        [],
+        told[1:],
+        stripped,
+        [*told, *stripped],
+        other.told()[:1],
+        [*told, other.told()[-1]],
+        [forged, *told[1:]],
+        [*told, 7],
     ]
-    for room_state, errcode in cases:
-        await peer.put("one.test", target, body_of(room, event, invite_room_state=room_state), errcode)
+    for room_state in cases:
+        await peer.put("one.test", target, body_of(room, event, invite_room_state=room_state), "M_INVALID_PARAM")
     without = body_of(room, event)
     del without["invite_room_state"]
-    await peer.put("one.test", target, without, "M_MISSING_PARAM")
+    await peer.put("one.test", target, without, "M_INVALID_PARAM")
     assert await invited(alice) == {}
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import structlog
 
 from conduit.protocol.canonical_json import dump
-from conduit.protocol.errors import Forbidden, InvalidParam, InviteBlocked, MatrixError, MissingParam
+from conduit.protocol.errors import Forbidden, InvalidParam, InviteBlocked, MatrixError
 from conduit.protocol.ids import EventId, RoomId, ServerName, UserId, is_user_id, server_name_of
 from conduit.protocol.pdu import Event, countersign
 from conduit.protocol.redaction import redact
@@ -46,7 +46,7 @@ async def receive_invite(
     """Take an invite to a local user, and return its event as it came with this server's signature added.
 
     Raises `InvalidParam`, `BadJson` or `TooLarge` for what is no such invite, `Forbidden` if it is not signed, the room is blocked, there is no such user or they ignore the sender,
-    `InviteBlocked` if they take none; `MissingParam` or `InvalidParam` for bad state of the room, from version 12 on.
+    `InviteBlocked` if they take none.
     """
     if server_access.is_blocked(ctx.db, room_id):
         raise Forbidden("This server takes no part in the room")
@@ -117,7 +117,7 @@ async def _stripped(ctx: Context, version: RoomVersion, room_id: RoomId, room_st
         fault = next(event for event in found if isinstance(event, str))
         raise InvalidParam(f"invite_room_state holds what is no event of the room: {fault}")
     if not any(event.type == "m.room.create" and event.state_key == "" for event in events):
-        raise MissingParam("invite_room_state holds no m.room.create")
+        raise InvalidParam("invite_room_state holds no m.room.create")
     return stripped_state.prune([stripped_state.strip(event) for event in events if event.is_state])
 
 

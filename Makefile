@@ -60,6 +60,7 @@ $(VENV)/.installed-run: requirements/build.txt pyproject.toml | $(BIN)/python
 	@echo "Installing what the server needs"
 	@$(PIP) install --require-hashes --requirement requirements/build.txt
 	@$(PIP) install --no-deps --no-build-isolation --editable .
+	@$(BIN)/python -m compileall -q src
 	@touch $@
 
 $(VENV)/.installed-dev: requirements/dev.txt $(VENV)/.installed-run | $(BIN)/python

@@ -6,6 +6,7 @@ Each runs as one process on one core, with its data in a directory of its own, l
 from __future__ import annotations
 
 import asyncio
+import compileall
 import os
 import socket
 import subprocess
@@ -111,6 +112,8 @@ class Conduit(Peer):
 
     def __init__(self, directory: Path, engine: str) -> None:
         super().__init__(directory)
+        # As the other server is, which pip has compiled: the environment may forbid Python to keep what it compiles.
+        compileall.compile_dir(ROOT / "src", quiet=1)
         self.name = f"conduit-{engine}"
         self._config = directory / "conduit.toml"
         self._config.write_text(

@@ -70,6 +70,16 @@ def test_own_directory_opens_again(disk_kind: str, tmp_path: Path) -> None:
     db.close_now()
 
 
+def test_rocksdb_opens_without_detours(tmp_path: Path) -> None:
+    """No threads are started for files that are not there, and no options are left that the next start would read for nothing."""
+    db = open_database(tmp_path)
+    (noted,) = tmp_path.glob("OPTIONS-*")
+    assert "max_file_opening_threads=1\n" in noted.read_text()
+    db.close_now()
+    assert list(tmp_path.glob("OPTIONS-*")) == []
+    open_database(tmp_path).close_now()
+
+
 def test_memory_needs_no_directory() -> None:
     """The engine for tests opens like the others."""
     db = open_database(Path("no-such-directory"), "memory")

@@ -183,13 +183,11 @@ def build(
                 yield ("sight", room_id), members.crowds(db, room_id, server_name)
 
         structure = config.media.directory_structure
-        signing_key = identity.signing_key(db)
         ctx = Context(
             config=config,
             server_name=server_name,
             db=db,
             clock=clock,
-            signing_key=signing_key,
             locks=Locks(),
             typing=Typing(db=db, clock=clock, audience=see_room),
             presence=Presence(db=db, clock=clock, audience=see_user),
@@ -199,7 +197,7 @@ def build(
                 config,
                 db=db,
                 clock=clock,
-                signing_key=signing_key,
+                signing_key=identity.signing_key(db),
                 old_keys=identity.old_keys(db),
                 wire=wire,
             ),

@@ -67,7 +67,6 @@ def context(db: Database | None = None, **config: Any) -> Context:
         server_name=SERVER,
         db=db,
         clock=clock,
-        signing_key=key,
         locks=Locks(),
         typing=Typing(db=db, clock=clock, audience=lambda room_id: ()),
         presence=absent,

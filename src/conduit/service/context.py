@@ -31,7 +31,6 @@ class Context:
     server_name: ServerName
     db: Database
     clock: Clock
-    signing_key: SigningKey
     locks: Locks
     typing: Typing
     presence: Presence
@@ -39,3 +38,8 @@ class Context:
     hasher: Hasher
     outbound: Outbound
     tasks: Tasks
+
+    @property
+    def signing_key(self) -> SigningKey:
+        """The key that signs; an administrator may change it while the server runs."""
+        return self.outbound.own_keys.signing_key

@@ -78,7 +78,7 @@ def old_keys(db: Database) -> dict[str, OldKey]:
 def rotate_signing_key(db: Database, now_ms: int) -> SigningKey:
     """Return a new signing key, which replaces the present one; that is listed among the old ones from `now_ms` on.
 
-    A running server goes on with the key that it has read at its start.
+    A server that runs must be told (`OwnKeys.change`) before it signs again.
     """
     former = signing_key(db)
     listed = {**old_keys(db), former.key_id: OldKey(former.public_key, now_ms)}

@@ -5,10 +5,14 @@ from __future__ import annotations
 import pytest
 
 from conduit.protocol.ids import UserId
+from conduit.service import identity
 from conduit.service.admin import commands
-from conduit.service.rooms import members
+from conduit.service.outbound.pauses import FIRST_PAUSE
+from conduit.service.rooms import members, timeline
 from conduit.service.users import accounts, registration_tokens
 from tests.service.admin.conftest import Console
+from tests.support.federation import network
+from tests.support.outgoing import until
 
 
 async def test_wrong_lines_are_answered_with_help(console: Console) -> None:
@@ -20,6 +24,32 @@ async def test_wrong_lines_are_answered_with_help(console: Console) -> None:
         "That did not work: User names hold a-z, 0-9 and ._=-/+ only, and the whole ID at most 255 bytes"
     )
     assert "There is no user nobody here" in await console.say("@conduit reset-password nobody")
+
+
+async def test_signing_key_is_changed_while_others_listen() -> None:
+    """They take what the new key signs, and what the old one has signed, also if they have never met that."""
+    async with network("localhost", "two.test", "three.test", first_is_admin=True) as net:
+        hs = net["localhost"]
+        console = Console(hs, await hs.register("alice"))
+        bob = await net["two.test"].register("bob")
+        room_id = await console.alice.create_room(preset="public_chat")
+        await bob.post(f"/join/{room_id}?via=localhost", {})
+        before = await console.alice.send(room_id, "before")
+        await until(lambda: timeline.position(net["two.test"].ctx.db, before))
+        # Who has just fetched keys does not ask again for half a minute.
+        await net.clock.advance(FIRST_PAUSE)
+        former = hs.ctx.signing_key
+        answer = await console.say("@conduit rotate-signing-key")
+        key = hs.ctx.signing_key
+        assert answer == f"localhost signs with {key.key_id}; {former.key_id} is published as an old key"
+        assert identity.signing_key(hs.ctx.db).public_key == key.public_key != former.public_key
+        assert set(identity.old_keys(hs.ctx.db)) == {former.key_id}
+        after = await console.alice.send(room_id, "after")
+        await until(lambda: timeline.position(net["two.test"].ctx.db, after))
+        carol = await net["three.test"].register("carol")
+        await carol.post(f"/join/{room_id}?via=localhost", {})
+        found = await carol.messages(room_id, dir="b", limit=50)
+        assert {before, after} <= {event["event_id"] for event in found["chunk"]}
 
 
 async def test_users_are_made_listed_and_shown(console: Console) -> None:

@@ -36,6 +36,19 @@ def test_what_is_published_is_always_valid_for_hours() -> None:
     assert keys.published(START_MS)["valid_until_ts"] == START_MS + VALID_MS
 
 
+def test_key_that_was_changed_is_published_at_once() -> None:
+    """The former among the old ones, whatever was published a moment ago."""
+    keys = own()
+    keys.published(START_MS)
+    next_key = SigningKey(bytes(31) + b"2", "next")
+    keys.change(next_key, {**keys.old, KEY.key_id: OldKey(KEY.public_key, START_MS + 5)})
+    read = read_document(keys.published(START_MS + 6), "here.test", now_ms=START_MS + 6, ignored=())
+    assert [key_id for key_id, key in read.keys.items() if key.current] == [next_key.key_id]
+    assert read.find(KEY.key_id, START_MS + 5) == base64.decode(KEY.public_key)
+    assert read.find(KEY.key_id, START_MS + 6) is None
+    assert set(keys.old) == {OLD.key_id, KEY.key_id}
+
+
 def test_own_signatures_are_verified_with_either_key() -> None:
     """Old ones until they ended, or at any time where that does not matter."""
     keys = own()

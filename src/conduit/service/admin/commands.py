@@ -14,6 +14,7 @@ import conduit
 from conduit.database import trees
 from conduit.protocol.errors import InvalidParam, NotFound
 from conduit.protocol.ids import RoomId, UserId, parse_room_id, parse_server_name
+from conduit.service import identity
 from conduit.service.actions import change_password, log_in, register
 from conduit.service.actions.deactivate import deactivate
 from conduit.service.admin import destinations, room
@@ -108,6 +109,15 @@ async def _server_info(ctx: Context, sender: UserId, arguments: Arguments) -> st
         "default room version": ctx.config.default_room_version,
     }
     return _block(f"{name}: {value}" for name, value in facts.items())
+
+
+@command("rotate-signing-key")
+async def _rotate_signing_key(ctx: Context, sender: UserId, arguments: Arguments) -> str:
+    """Sign with a new key from now on; the old one stays known to others."""
+    former = ctx.signing_key
+    key = identity.rotate_signing_key(ctx.db, ctx.clock.now_ms())
+    ctx.outbound.own_keys.change(key, identity.old_keys(ctx.db))
+    return f"{ctx.server_name} signs with {key.key_id}; {former.key_id} is published as an old key"
 
 
 # --- users ---------------------------------------------------------------------------------------------------------

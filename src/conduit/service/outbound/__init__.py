@@ -13,6 +13,7 @@ from conduit.service.outbound.federation import FederationClient
 from conduit.service.outbound.flights import Flights, Recent
 from conduit.service.outbound.http import HttpClient
 from conduit.service.outbound.keyring import Keyring
+from conduit.service.outbound.own_keys import OwnKeys
 from conduit.service.outbound.policy import ServerPolicy
 from conduit.service.outbound.resolver import Resolver
 from conduit.service.outbound.wire import Wire
@@ -32,6 +33,7 @@ class Outbound:
     backoff: Backoff
     federation: FederationClient
     keyring: Keyring
+    own_keys: OwnKeys
     flights: Flights = field(default_factory=Flights)
     recent: Recent = field(default_factory=Recent)
     lanes: KeyedLock = field(default_factory=KeyedLock)

@@ -69,4 +69,4 @@ def outbound(
         notaries=config.trusted_servers,
         ignored=config.ignored_keys,
     )
-    return Outbound(http, resolver, policy, wire, backoff, federation, keyring)
+    return Outbound(http, resolver, policy, wire, backoff, federation, keyring, own)

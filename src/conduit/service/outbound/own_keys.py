@@ -26,6 +26,12 @@ class OwnKeys:
         self._published: dict[str, Any] | None = None
         self._renew_at = 0
 
+    def change(self, signing_key: SigningKey, old: Mapping[str, OldKey]) -> None:
+        """Sign with another key from now on; `old` are all that signed before it."""
+        self.signing_key = signing_key
+        self.old = dict(old)
+        self._published = None
+
     def find(self, key_id: str, valid_at: int | None) -> bytes | None:
         """Return the public key of that id if it was valid at that time; `None` as the time means that it does not matter."""
         if key_id == self.signing_key.key_id:

@@ -44,7 +44,7 @@ class Authority:
         name = _name("Tests' own authority")
         identifier = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
         certificate = (
-            _builder(name, name, key)
+            _builder(name, name, key, datetime.now(UTC))
             .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
             .add_extension(identifier, critical=False)
             .sign(key, hashes.SHA256())
@@ -53,15 +53,22 @@ class Authority:
         key_file.write_bytes(_pem(key))
         return cls(folder, certificate, key)
 
-    def issue(self, name: str, *hosts: str) -> tuple[Path, Path]:
-        """Return the files of a certificate for host names or IP addresses and of its key, made anew; `name` is for the files."""
+    def issue(
+        self, name: str, *hosts: str, ended: timedelta = timedelta(), self_signed: bool = False
+    ) -> tuple[Path, Path]:
+        """Return the files of a certificate for host names or IP addresses and of its key, made anew; `name` is for the files.
+
+        It holds from two days ago until two days from now, or was made so much earlier that it has `ended` so long ago.
+        """
         key = ec.generate_private_key(ec.SECP256R1())
-        issuer = x509.AuthorityKeyIdentifier.from_issuer_public_key(self.key.public_key())
+        subject = _name(hosts[0])
+        signer, by = (key, subject) if self_signed else (self.key, self.certificate.subject)
+        earlier = ended + _HOLDS if ended else ended
         certificate = (
-            _builder(_name(hosts[0]), self.certificate.subject, key)
+            _builder(subject, by, key, datetime.now(UTC) - earlier)
             .add_extension(x509.SubjectAlternativeName([_general(host) for host in hosts]), critical=False)
-            .add_extension(issuer, critical=False)
-            .sign(self.key, hashes.SHA256())
+            .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key()), critical=False)
+            .sign(signer, hashes.SHA256())
         )
         certs, private = self.folder / f"{name}.pem", self.folder / f"{name}.key"
         certs.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
@@ -80,8 +87,9 @@ def _general(host: str) -> x509.GeneralName:
         return x509.DNSName(host)
 
 
-def _builder(subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivateKey) -> x509.CertificateBuilder:
-    now = datetime.now(UTC)
+def _builder(
+    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivateKey, now: datetime
+) -> x509.CertificateBuilder:
     return (
         x509.CertificateBuilder()
         .subject_name(subject)

@@ -6,6 +6,7 @@ import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 from aiohttp import web
 
@@ -30,9 +31,14 @@ class Site:
 
 @asynccontextmanager
 async def site(
-    handler: Handler, *, authority: Authority | None = None, names: tuple[str, ...] = ("localhost",), host: str = ""
+    handler: Handler,
+    *,
+    authority: Authority | None = None,
+    names: tuple[str, ...] = ("localhost",),
+    host: str = "",
+    **certificate: Any,
 ) -> AsyncIterator[Site]:
-    """Run a server on 127.0.0.1: with TLS if there is an authority, its certificate for `names`; URLs name it `host`."""
+    """Run a server on 127.0.0.1: with TLS if there is an authority, its certificate for `names` and otherwise as `Authority.issue` is told; URLs name it `host`."""
     seen: list[web.BaseRequest] = []
 
     async def answer(request: web.BaseRequest) -> web.StreamResponse:
@@ -45,7 +51,7 @@ async def site(
     context = None
     if authority is not None:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(*authority.issue("site", *names))
+        context.load_cert_chain(*authority.issue("site", *names, **certificate))
     tcp = web.TCPSite(runner, "127.0.0.1", 0, ssl_context=context)
     await tcp.start()
     assert tcp._server is not None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from tests.support.certificates import Authority
 from tests.support.clock import START_MS, ManualClock
 from tests.support.homeserver import serve
 
-KEY = SigningKey(bytes(32), "x")
+KEY, OTHER = SigningKey(bytes(32), "x"), SigningKey(bytes(31) + b"1", "x")
 DATE = {"Date": "Tue, 14 Nov 2023 22:13:20 GMT"}
 
 
@@ -100,7 +101,7 @@ async def test_delegation_and_records_are_told(tmp_path: Path) -> None:
 
 
 async def test_delegation_that_says_nothing_is_a_problem(tmp_path: Path) -> None:
-    """Though others go on without it; one that is not there is none."""
+    """Though others go on without it, as with one whose certificate is not good; one that is not there is none."""
     authority, name = Authority.in_folder(tmp_path), [""]
     async with site(matrix(name), authority=authority, names=("a.test",), host="localhost") as there:
         name[0] = "a.test"
@@ -109,13 +110,20 @@ async def test_delegation_that_says_nothing_is_a_problem(tmp_path: Path) -> None
             return [Srv(0, 0, "localhost", there.port)], 60.0
 
         async def broken(host: str) -> Delegation:
-            return Delegation(None, "the file is no JSON", is_broken=True)
+            return Delegation(None, "the file is a web page", is_broken=True)
+
+        async def expired(host: str) -> Delegation:
+            return Delegation(None, "its certificate is not valid", answered=False, certificate_fault=10)
 
         good, said = await run(configured(authority), "a.test", srv=points)
         assert good, said
         good, said = await run(configured(authority), "a.test", well_known=broken, srv=points)
-    assert not good
-    assert "PROBLEM https://a.test/.well-known/matrix/server delegates to nobody: the file is no JSON" in said
+        assert not good
+        assert "PROBLEM https://a.test/.well-known/matrix/server delegates to nobody: the file is a web page" in said
+        assert "to do: let the web server of a.test pass /.well-known/matrix/ on to this server" in said
+        good, said = await run(configured(authority), "a.test", well_known=expired, srv=points)
+        assert not good
+        assert "to do: renew it" in said
 
 
 @pytest.mark.parametrize(
@@ -125,6 +133,10 @@ async def test_delegation_that_says_nothing_is_a_problem(tmp_path: Path) -> None
         ({"server_name": ["x"]}, "its keys are not good: they are those of nobody, not of localhost:"),
         ({"valid_until_ts": START_MS + 60_000}, "valid for less than an hour"),
         ({"verify_keys": {}}, "its keys are not good: none of its current keys has signed it"),
+        (
+            {"verify_keys": {KEY.key_id: {"key": OTHER.public_key}}},
+            "its keys are not good: the signature by ed25519:x is wrong",
+        ),
     ],
 )
 async def test_bad_keys_are_a_problem(tmp_path: Path, changes: Any, problem: str) -> None:
@@ -155,20 +167,100 @@ async def test_what_is_no_matrix_server_is_told(tmp_path: Path) -> None:
     assert not good
 
 
-async def test_certificate_and_connection_are_told(tmp_path: Path) -> None:
-    """Not trusted, for another name, or nobody there at all."""
+@pytest.mark.parametrize(
+    ("certificate", "trusted", "problem", "remedy"),
+    [
+        ({"ended": timedelta(hours=1)}, True, "certificate has expired", "renew it"),
+        ({"ended": timedelta(days=-30)}, True, "certificate is not yet valid", "compare the clocks"),
+        (
+            {"names": ("other.test",)},
+            True,
+            "certificate is not valid for 'localhost'",
+            "get a certificate for localhost",
+        ),
+        (
+            {"names": ("other.test", "127.0.0.2")},
+            True,
+            "not valid for 'localhost'",
+            "delegate to a name that this one has",
+        ),
+        ({"self_signed": True}, True, "self-signed certificate", "from a public authority"),
+        ({}, False, "unable to get local issuer certificate", "send the whole chain"),
+    ],
+)
+async def test_bad_certificate_is_told_with_a_remedy(
+    tmp_path: Path, certificate: Any, trusted: bool, problem: str, remedy: str
+) -> None:
+    """What is wrong with it, and what to do about it."""
     authority, name = Authority.in_folder(tmp_path), [""]
-    async with site(matrix(name), authority=authority, names=("other.test",), host="localhost") as there:
+    config = configured(authority) if trusted else configured(authority, federation_ca_file=None)
+    async with site(matrix(name), authority=authority, host="localhost", **certificate) as there:
+        name[0] = there.host
+        good, said = await run(config, there.host)
+    assert not good
+    found, to_do = said.splitlines()[2:4]
+    assert found.startswith(f"  PROBLEM 127.0.0.1:{there.port}: its certificate is not valid: ")
+    assert problem in found
+    assert to_do.startswith("          to do: ")
+    assert remedy in to_do
+
+
+async def test_lost_connections_are_told_with_a_remedy(tmp_path: Path) -> None:
+    """Nobody there, somebody who does not speak TLS, a host without an address, what is no name at all."""
+    authority, name = Authority.in_folder(tmp_path), [""]
+    async with site(matrix(name)) as there:
         good, said = await run(configured(authority), there.host)
-        assert (good, "certificate is not valid" in said) == (False, True)
-        good, said = await run(configured(authority, federation_ca_file=None), there.host)
-        assert (good, "certificate is not valid" in said) == (False, True)
+    assert (good, "no TLS connection" in said, "must speak TLS" in said) == (False, True, True)
     good, said = await run(configured(authority), there.host)
-    assert (good, "no connection" in said) == (False, True)
+    assert (good, "no connection: connection refused" in said) == (False, True)
+    assert f"nothing listens on port {there.port}" in said
     good, said = await run(configured(authority), "no-such-host.invalid:1")
     assert (good, "cannot be resolved" in said) == (False, True)
+    assert "give no-such-host.invalid an address record" in said
     good, said = await run(configured(authority), "no name")
     assert (good, "no server name" in said) == (False, True)
+
+
+async def test_delegated_host_that_is_not_there_is_told(tmp_path: Path) -> None:
+    """With the host and the port to which the file leads."""
+
+    async def delegates(host: str) -> Delegation:
+        return Delegation("matrix.invalid:443")
+
+    good, said = await run(configured(Authority.in_folder(tmp_path)), "a.test", well_known=delegates)
+    assert not good
+    assert "PROBLEM matrix.invalid cannot be resolved" in said
+    assert "let what leads there name another host" in said
+    assert "no address leads to the server" in said
+
+
+async def test_records_that_lead_nowhere_are_told(tmp_path: Path) -> None:
+    """One that says so, one whose host is not there, and records that cannot be looked up."""
+    config = configured(Authority.in_folder(tmp_path))
+
+    async def nowhere(name: str) -> tuple[list[Srv], float]:
+        return [Srv(0, 0, ".", 0)], 60.0
+
+    async def lost(name: str) -> tuple[list[Srv], float]:
+        return [Srv(0, 0, "matrix.invalid", 8448)], 60.0
+
+    async def silent(name: str) -> tuple[list[Srv], float]:
+        raise OSError("all nameservers failed to answer")
+
+    good, said = await run(config, "a.test", srv=nowhere)
+    assert (good, "its SRV record _matrix-fed._tcp.a.test says that there is no server" in said) == (False, True)
+    assert "to do: let the record name a host and a port, or remove it" in said
+    good, said = await run(config, "a.test", srv=lost)
+    assert (good, "SRV _matrix-fed._tcp.a.test" in said, "matrix.invalid cannot be resolved" in said) == (
+        False,
+        True,
+        True,
+    )
+    good, said = await run(config, "a.invalid", srv=silent)
+    assert not good
+    assert (
+        "note    SRV records _matrix-fed._tcp.a.invalid cannot be looked up: all nameservers failed to answer" in said
+    )
 
 
 async def test_addresses_that_servers_do_not_call_are_told(tmp_path: Path) -> None:

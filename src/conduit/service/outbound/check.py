@@ -11,19 +11,24 @@ import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
+from functools import partial
 from urllib.parse import quote
 
 import orjson
 
 from conduit.config.schema import Config
 from conduit.protocol.ids import is_server_name
+from conduit.service.outbound import advice
 from conduit.service.outbound.address_filter import AddressFilter, is_address
 from conduit.service.outbound.errors import HttpFailed, Unreachable
 from conduit.service.outbound.http import HttpAnswer, HttpClient
 from conduit.service.outbound.proxies import Proxies
 from conduit.service.outbound.resolver import (
+    WELL_KNOWN,
+    Delegation,
     Destination,
     Resolver,
+    Srv,
     SrvLookup,
     WellKnownLookup,
     fetch_delegation,
@@ -50,9 +55,11 @@ class _Report:
     def note(self, text: str) -> None:
         self.say(f"  note    {text}")
 
-    def problem(self, text: str) -> None:
+    def problem(self, text: str, remedy: str = "") -> None:
         self.problems += 1
         self.say(f"  PROBLEM {text}")
+        if remedy:
+            self.say(f"          to do: {remedy}")
 
 
 async def check(
@@ -77,7 +84,7 @@ async def check(
         report.problem("this is no server name")
         return False
     if not config.allow_federation:
-        report.problem("allow_federation is false: this server talks with no other")
+        report.problem("allow_federation is false: this server talks with no other", "set it to true")
     http = HttpClient(
         # This server may well reach itself by an address that others do not.
         addresses=AddressFilter(() if own else config.ip_range_denylist),
@@ -88,7 +95,7 @@ async def check(
         resolver = Resolver(
             clock=clock,
             well_known=well_known or (lambda host: fetch_delegation(http, host, now_ms=clock.now_ms())),
-            srv=srv,
+            srv=partial(_told_srv, report, srv),
         )
         destination = await _discover(report, resolver, name)
         if destination is not None:
@@ -105,16 +112,11 @@ async def check(
 async def _discover(report: _Report, resolver: Resolver, name: str) -> Destination | None:
     host, port = split(name)
     if not is_address(host) and port is None:
-        delegation = await resolver.delegation(host)
-        if delegation.server is not None:
-            report.ok(f"https://{host}/.well-known/matrix/server delegates to {delegation.server}")
-        else:
-            say = report.problem if delegation.is_broken else report.note
-            say(f"https://{host}/.well-known/matrix/server delegates to nobody: {delegation.reason}")
+        _judge_delegation(report, host, await resolver.delegation(host))
     try:
         destination = await resolver.resolve(name)
     except Unreachable as error:
-        report.problem(error.reason)
+        report.problem(error.reason, "let the record name a host and a port, or remove it")
         return None
     report.ok(
         f"{destination.how}: requests go to "
@@ -124,6 +126,32 @@ async def _discover(report: _Report, resolver: Resolver, name: str) -> Destinati
     return destination
 
 
+def _judge_delegation(report: _Report, host: str, delegation: Delegation) -> None:
+    file = f"https://{host}{WELL_KNOWN}"
+    if delegation.server is not None:
+        report.ok(f"{file} delegates to {delegation.server}")
+        return
+    text = f"{file} delegates to nobody: {delegation.reason}"
+    if delegation.is_broken:
+        report.problem(
+            text,
+            f'let the web server of {host} pass /.well-known/matrix/ on to this server, or answer {{"m.server": "HOST:PORT"}}',
+        )
+    elif delegation.certificate_fault:
+        report.problem(text, advice.on_certificate(delegation.certificate_fault, host))
+    else:
+        report.note(text)
+
+
+async def _told_srv(report: _Report, look_up: SrvLookup, name: str) -> tuple[list[Srv], float]:
+    """Look SRV records up; what the resolver takes for none, because it could not be told, is told here."""
+    try:
+        return await look_up(name)
+    except OSError as error:
+        report.note(f"SRV records {name} cannot be looked up: {error}")
+        raise
+
+
 def _compare(report: _Report, config: Config, destination: Destination) -> None:
     configured = config.well_known.server
     if configured is None:
@@ -131,8 +159,8 @@ def _compare(report: _Report, config: Config, destination: Destination) -> None:
     host, _ = split(configured)
     if host != destination.tls_name:
         report.problem(
-            f"well_known.server is {configured}, but others are led to {destination.host_header}: "
-            f"let the web server of {config.server_name} pass /.well-known/matrix/ on to this server"
+            f"well_known.server is {configured}, but others are led to {destination.host_header}",
+            f"let the web server of {config.server_name} pass /.well-known/matrix/ on to this server",
         )
 
 
@@ -145,12 +173,18 @@ async def _reach(
         try:
             addresses = await _addresses(host, port)
         except OSError as error:
-            report.problem(f"{host} cannot be resolved: {error.strerror or error}")
+            report.problem(
+                f"{host} cannot be resolved: {error.strerror or error}",
+                f"give {host} an address record (A or AAAA), or let what leads there name another host",
+            )
             continue
         for address in addresses:
             if not denied.allows(address):
-                say = report.note if name == config.server_name else report.problem
-                say(f"{address} lies in a range that servers do not call (ip_range_denylist)")
+                text = f"{address} lies in a range that servers do not call (ip_range_denylist)"
+                if name == config.server_name:
+                    report.note(text)
+                else:
+                    report.problem(text)
             reached |= await _try_address(report, http, destination, name, address, port, clock)
     if not reached:
         report.problem("no address leads to the server")
@@ -180,7 +214,7 @@ async def _try_address(
     try:
         answer = await get("/_matrix/key/v2/server")
     except HttpFailed as error:
-        report.problem(f"{where}: {error.reason}")
+        report.problem(f"{where}: {error.reason}", advice.on_failure(error, tls_name=destination.tls_name, port=port))
         return False
     report.ok(f"{where}: connected, the certificate is valid for {destination.tls_name}")
     _judge_time(report, where, answer, clock)
@@ -202,22 +236,31 @@ def _judge_time(report: _Report, where: str, answer: HttpAnswer, clock: Clock) -
         return
     skew = theirs - clock.now_ms() / 1000
     if abs(skew) > _SKEW_SECONDS:
-        report.problem(f"{where}: its clock and this machine's differ by {abs(skew):.0f} seconds")
+        report.problem(
+            f"{where}: its clock and this machine's differ by {abs(skew):.0f} seconds", "let both follow NTP"
+        )
 
 
 def _judge_keys(report: _Report, where: str, answer: HttpAnswer, name: str, now_ms: int) -> bool:
     if answer.status != 200:
         report.problem(
-            f"{where}: /_matrix/key/v2/server answers {answer.status}: no Matrix server, or one without federation"
+            f"{where}: /_matrix/key/v2/server answers {answer.status}: no Matrix server, or one without federation",
+            "let the proxy there pass /_matrix/ on, and the server have allow_federation = true",
         )
         return False
     try:
         keys = read_document(orjson.loads(answer.body), name, now_ms=now_ms, ignored=())
     except orjson.JSONDecodeError:
-        report.problem(f"{where}: its keys are no JSON: this is no Matrix server")
+        report.problem(
+            f"{where}: its keys are no JSON: this is no Matrix server",
+            "let the proxy there pass /_matrix/ on to the server",
+        )
         return False
     except BadKeys as error:
-        report.problem(f"{where}: its keys are not good: {error}")
+        report.problem(
+            f"{where}: its keys are not good: {error}",
+            f"something else than the server of {name} answers: another server, or a cache on the way",
+        )
         return False
     current = ", ".join(key_id for key_id, key in keys.keys.items() if key.current)
     if keys.valid_until < now_ms + _SOON_MS:

@@ -70,6 +70,29 @@ class HttpFailed(Exception):
         self.connected = connected
 
 
+class NotConnected(HttpFailed):
+    """Nobody has taken the connection; `errno` says why where the system has."""
+
+    def __init__(self, reason: str, errno: int | None = None) -> None:
+        super().__init__(reason, connected=False)
+        self.errno = errno
+
+
+class NoTls(HttpFailed):
+    """What listens there speaks no TLS, or none that we speak."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason, connected=False)
+
+
+class BadCertificate(HttpFailed):
+    """The certificate proves nothing; `code` is OpenSSL's number for why."""
+
+    def __init__(self, reason: str, code: int = 0) -> None:
+        super().__init__(reason, connected=False)
+        self.code = code
+
+
 class HttpDenied(HttpFailed):
     """The address may not be reached."""
 

@@ -8,6 +8,7 @@ bytes can stand for gigabytes.
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import socket
 import ssl
@@ -22,7 +23,7 @@ from urllib.parse import urljoin, urlsplit
 
 from conduit import __version__
 from conduit.service.outbound.address_filter import AddressFilter, is_address
-from conduit.service.outbound.errors import HttpDenied, HttpFailed
+from conduit.service.outbound.errors import BadCertificate, HttpDenied, HttpFailed, NotConnected, NoTls
 from conduit.service.outbound.proxies import Proxies
 
 if TYPE_CHECKING:
@@ -330,22 +331,27 @@ def _translated(error: Exception) -> HttpFailed:
     if isinstance(error, aiohttp.ClientConnectorDNSError):
         return HttpFailed("its name cannot be resolved", connected=False)
     if isinstance(error, aiohttp.ClientConnectorCertificateError):
-        cause = error.certificate_error
-        return HttpFailed(f"its certificate is not valid: {getattr(cause, 'verify_message', cause)}", connected=False)
+        return _bad_certificate(error.certificate_error)
     if isinstance(error, aiohttp.ClientSSLError):
-        return HttpFailed(f"no TLS connection: {getattr(error.os_error, 'reason', error)}", connected=False)
+        return NoTls(f"no TLS connection: {getattr(error.os_error, 'reason', error)}")
     if isinstance(error, aiohttp.ClientProxyConnectionError | aiohttp.ClientHttpProxyError):
         return HttpFailed("the proxy cannot be reached, or refuses", connected=False)
     if isinstance(error, aiohttp.ClientConnectorError):
         cause = error.os_error
         # The library's own words for a refused connection name the address once more, and hide why.
         why = os.strerror(cause.errno) if cause.errno is not None and cause.errno > 0 else cause.strerror or str(cause)
-        return HttpFailed(f"no connection: {why[:1].lower()}{why[1:]}", connected=False)
+        return NotConnected(f"no connection: {why[:1].lower()}{why[1:]}", cause.errno)
     if isinstance(error, aiohttp.ServerTimeoutError):
-        return HttpFailed("no connection in time", connected=False)
+        return NotConnected("no connection in time", errno.ETIMEDOUT)
     if isinstance(error, aiohttp.ServerDisconnectedError | ConnectionError):
         return HttpFailed("it closed the connection")
     return HttpFailed(f"its answer is not understood: {type(error).__name__}")
+
+
+def _bad_certificate(cause: Exception) -> BadCertificate:
+    if isinstance(cause, ssl.SSLCertVerificationError):
+        return BadCertificate(f"its certificate is not valid: {cause.verify_message}", cause.verify_code)
+    return BadCertificate(f"its certificate is not valid: {cause}")
 
 
 def _denied_within(error: BaseException | None) -> _AddressDenied | None:

@@ -20,7 +20,7 @@ import orjson
 
 from conduit.protocol.ids import is_server_name
 from conduit.service.outbound.address_filter import is_address
-from conduit.service.outbound.errors import HttpFailed, Unreachable
+from conduit.service.outbound.errors import BadCertificate, HttpFailed, Unreachable
 from conduit.service.outbound.http import HttpClient
 from conduit.utils.clock import Clock
 
@@ -67,6 +67,8 @@ class Delegation:
     """Whether the web server has answered, so that the file is certainly not there or not good."""
     is_broken: bool = False
     """Whether the file is there, but says nothing that can be followed."""
+    certificate_fault: int = 0
+    """OpenSSL's number for what is wrong with the web server's certificate, if anything is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,13 +233,15 @@ async def fetch_delegation(http: HttpClient, host: str, *, now_ms: int) -> Deleg
             redirects=WELL_KNOWN_REDIRECTS,
         )
     except HttpFailed as error:
-        return Delegation(None, error.reason, answered=False)
+        fault = error.code if isinstance(error, BadCertificate) else 0
+        return Delegation(None, error.reason, answered=False, certificate_fault=fault)
     if answer.status != 200:
         return Delegation(None, f"status {answer.status}", answered=answer.status < 500)
     try:
         document = orjson.loads(answer.body)
     except orjson.JSONDecodeError:
-        return Delegation(None, "the file is no JSON", is_broken=True)
+        what = "a web page" if answer.body.lstrip().startswith(b"<") else "no JSON"
+        return Delegation(None, f"the file is {what}", is_broken=True)
     server = document.get("m.server") if isinstance(document, dict) else None
     if not isinstance(server, str) or not is_server_name(server):
         return Delegation(None, "the file has no server name in m.server", is_broken=True)

@@ -40,6 +40,17 @@ def test_every_setting_is_documented() -> None:
         assert f"`{name}" in rows or f"`{name}." in rows, name
 
 
+def test_configurations_in_the_documents_are_good(tmp_path) -> None:
+    """Whoever copies one can start with it; what they leave out is given as it comes."""
+    for page in ("README.md", "docs/configuration.md"):
+        for number, block in enumerate(re.findall(r"```toml\n(.*?)```", (ROOT / page).read_text(), re.DOTALL)):
+            if block.startswith(("[[global.listeners]]", "[global.proxy]")):
+                continue
+            file = tmp_path / f"{number}.toml"
+            file.write_text(block)
+            assert load(str(file), {}).warnings == (), page
+
+
 def test_example_loads_as_it_is(tmp_path) -> None:
     """Somebody who only fills in the two required settings gets the defaults, without a warning."""
     file = tmp_path / "conduit.toml"

@@ -147,6 +147,9 @@ def test_everything_wrong_is_reported_at_once(file: File) -> None:
 
 def test_fault_says_what_is_expected_and_what_was_given(file: File) -> None:
     """A fault is a line that one can act on."""
+    assert file.faults('[global.tls]\ncerts = "a.pem"') == [
+        "global.tls.key: is required: PEM file with the private key."
+    ]
     assert file.faults('port = "http"') == ['global.port: expected a whole number from 0 to 65535, not "http"']
     assert file.faults("registration_token = ''") == [
         'global.registration_token: expected a text that is not empty, not ""'

@@ -215,9 +215,9 @@ def _read_table(cls: type, raw: dict[str, Any], default: Any, path: str, report:
         if item.key in raw:
             given[item.name] = _read_field(item, raw[item.key], default, path, report)
         elif item.required and default is None:
-            report.faults.append(
-                f"{report.name(path + item.key)}: is required: {item.setting.doc[0].lower()}{item.setting.doc[1:]}"
-            )
+            doc = item.setting.doc
+            doc = doc if doc[:2].isupper() else doc[0].lower() + doc[1:]
+            report.faults.append(f"{report.name(path + item.key)}: is required: {doc}")
     if report.faults:
         return default
     return cls(**given) if default is None else replace(default, **given)

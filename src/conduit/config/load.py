@@ -6,7 +6,6 @@ Without any configuration the server runs embedded: for `localhost`, on the loop
 
 from __future__ import annotations
 
-import difflib
 import os
 import tomllib
 from collections.abc import Iterator, Mapping
@@ -184,6 +183,8 @@ def _unknown_variable(name: str) -> str:
 
 
 def _nearest(name: str, known: Any) -> str:
+    import difflib  # only for what is mistyped
+
     near = difflib.get_close_matches(name, list(known), 1, 0.6)
     return f"; did you mean {near[0]}?" if near else ""
 

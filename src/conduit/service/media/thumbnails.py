@@ -10,13 +10,12 @@ from __future__ import annotations
 
 import asyncio
 import io
-import multiprocessing
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from conduit.protocol.errors import BadRequest, TooLarge
-from conduit.utils import helper_process
+
+if TYPE_CHECKING:
+    from concurrent.futures import ProcessPoolExecutor
 
 FORMATS = ("PNG", "JPEG", "GIF", "WEBP")
 CONTENT_TYPES = frozenset({"image/png", "image/jpeg", "image/gif", "image/webp", "image/apng"})
@@ -83,6 +82,9 @@ class Thumbnailer:
 
         Raises `BadRequest` for what is no picture of the known formats, `TooLarge` for one of too many pixels.
         """
+        # Not cheap to import, and no part of the start.
+        from concurrent.futures.process import BrokenProcessPool
+
         loop = asyncio.get_running_loop()
         if self._idle is not None:
             self._idle.cancel()
@@ -113,6 +115,9 @@ class Thumbnailer:
 
     def _start(self) -> ProcessPoolExecutor:
         if self._pool is None:
+            import multiprocessing
+            from concurrent.futures import ProcessPoolExecutor
+
             # A forked child would inherit the database's locks and files.
             context = multiprocessing.get_context("spawn")
             self._pool = ProcessPoolExecutor(1, mp_context=context, initializer=_begin)
@@ -124,6 +129,8 @@ class Thumbnailer:
 
 def _begin() -> None:
     import resource
+
+    from conduit.utils import helper_process
 
     helper_process.begin()
     resource.setrlimit(resource.RLIMIT_AS, (MAX_MEMORY, MAX_MEMORY))

@@ -9,6 +9,29 @@ import sys
 
 import psutil
 
+_BUSY = """
+import multiprocessing, os, time
+from concurrent.futures import ProcessPoolExecutor
+from conduit.utils import helper_process
+
+if __name__ == "__main__":
+    context = multiprocessing.get_context("spawn")
+    lifeline, end = context.Pipe(duplex=False)
+    pool = ProcessPoolExecutor(1, mp_context=context, initializer=helper_process.begin, initargs=(lifeline,))
+    print(pool.submit(os.getpid).result(), flush=True)
+    pool.submit(time.sleep, 600)
+    pool.shutdown(wait=False)
+    end.close()
+"""
+
+
+def test_helper_at_work_does_not_hold_up_a_server_that_stops() -> None:
+    """It ends when its lifeline is cut; Python itself would wait until its work is done."""
+    done = subprocess.run([sys.executable, "-c", _BUSY], stdout=subprocess.PIPE, text=True, timeout=60, check=True)
+    helper = int(done.stdout)
+    assert not psutil.pid_exists(helper) or psutil.Process(helper).status() == psutil.STATUS_ZOMBIE
+
+
 _PARENT = """
 import multiprocessing, os, time
 from concurrent.futures import ProcessPoolExecutor

@@ -11,10 +11,7 @@ Source: rooms/v1, rooms/v2 and rooms/v12, "State resolution".
 from __future__ import annotations
 
 import asyncio
-import multiprocessing
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from typing import NamedTuple
 
 import structlog
@@ -29,7 +26,6 @@ from conduit.protocol.pdu import Event
 from conduit.protocol.room_versions import ROOM_VERSIONS, RoomVersion
 from conduit.service.context import Context
 from conduit.service.rooms import auth_chain, short_ids, state, state_layers, timeline
-from conduit.utils import helper_process
 
 log = structlog.get_logger(__name__)
 
@@ -205,7 +201,16 @@ def solve(problem: Problem) -> dict[int, int]:
 
 
 async def _in_helper(problem: Problem) -> dict[int, int]:
-    pool = ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn"), initializer=helper_process.begin)
+    # Seldom needed, and not cheap to import.
+    import multiprocessing
+    from concurrent.futures import ProcessPoolExecutor
+    from concurrent.futures.process import BrokenProcessPool
+
+    from conduit.utils import helper_process
+
+    context = multiprocessing.get_context("spawn")
+    lifeline, end = context.Pipe(duplex=False)
+    pool = ProcessPoolExecutor(1, mp_context=context, initializer=helper_process.begin, initargs=(lifeline,))
     try:
         return await asyncio.get_running_loop().run_in_executor(pool, solve, problem)
     except BrokenProcessPool:
@@ -213,3 +218,6 @@ async def _in_helper(problem: Problem) -> dict[int, int]:
         return await asyncio.to_thread(solve, problem)
     finally:
         pool.shutdown(wait=False)
+        # Where nobody waits for the answer any more, as the server stops: else its own end would wait for the helper's.
+        end.close()
+        lifeline.close()

@@ -11,7 +11,7 @@ import logging
 import sys
 import time
 import traceback
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Callable, Mapping, MutableMapping
 from typing import Any, TextIO
 
 import orjson
@@ -35,14 +35,14 @@ def set_up(log_filter: str, log_format: str = "auto", stream: TextIO | None = No
     """Write logs to `stream` (standard error by default) from now on. Calling it again changes filter and format at once."""
     out = stream or sys.stderr
     on_terminal = out.isatty()
-    _state.filter = LogFilter(log_filter)
+    _state.set_filter(LogFilter(log_filter))
     _state.write = out.write
     _state.flush = out.flush
     as_text = log_format == "text" or (log_format == "auto" and on_terminal)
     _state.render = _Text(coloured=on_terminal) if as_text else _json
     structlog.configure(
-        processors=[_drop_unwanted, structlog.contextvars.merge_contextvars, _finish],
-        wrapper_class=structlog.make_filtering_bound_logger(logging.NOTSET),
+        processors=[structlog.contextvars.merge_contextvars, _finish],
+        wrapper_class=_Logger,
         logger_factory=_Sink,
         cache_logger_on_first_use=True,
     )
@@ -61,10 +61,46 @@ class _State:
     """Where lines go and which are wanted; one object, so that a reload reaches loggers that were made before."""
 
     def __init__(self) -> None:
-        self.filter = LogFilter("warn")
+        self._filter = LogFilter("warn")
+        self._levels: dict[str, int] = {}
         self.write: Any = sys.stderr.write
         self.flush: Any = sys.stderr.flush
         self.render: Any = _json
+
+    def set_filter(self, log_filter: LogFilter) -> None:
+        """Let `log_filter` decide from now on."""
+        self._filter = log_filter
+        self._levels = {}
+
+    def level_of(self, name: str) -> int:
+        """Return the least level of which the logger `name` writes lines."""
+        level = self._levels.get(name)
+        if level is None:
+            level = self._levels[name] = self._filter.level_of(name)
+        return level
+
+
+_Base = structlog.make_filtering_bound_logger(logging.NOTSET)
+
+
+class _Logger(_Base):  # type: ignore[misc, valid-type]
+    """A logger which drops what is not wanted before anything is made of it: each request logs a line that most servers do not write."""
+
+
+def _filtered(method: str) -> Callable[..., Any]:
+    rank, write = _RANKS[method], getattr(_Base, method)
+
+    def log(self: Any, *args: Any, **fields: Any) -> Any:
+        if rank < _state.level_of(self._logger.name) and not fields.get(_ALWAYS):
+            return None
+        fields.pop(_ALWAYS, None)
+        return write(self, *args, **fields)
+
+    return log
+
+
+for _method in ("debug", "info", "warning", "warn", "error", "critical", "exception", "fatal"):
+    setattr(_Logger, _method, _filtered(_method))
 
 
 class _Sink:
@@ -81,12 +117,6 @@ class _Sink:
             pass  # the terminal or pipe is gone: nobody is left to be told
 
     debug = info = warning = warn = error = critical = exception = fatal = msg = log = _line
-
-
-def _drop_unwanted(logger: Any, method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    if not event.pop(_ALWAYS, False) and _RANKS.get(method, logging.INFO) < _state.filter.level_of(logger.name):
-        raise structlog.DropEvent
-    return event
 
 
 def _finish(logger: Any, method: str, event: MutableMapping[str, Any]) -> str:
@@ -148,7 +178,7 @@ class _FromStandardLibrary(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         logger = structlog.get_logger(record.name)
         level = "critical" if record.levelno >= logging.CRITICAL else logging.getLevelName(record.levelno).lower()
-        if record.levelno < _state.filter.level_of(record.name):
+        if record.levelno < _state.level_of(record.name):
             return
         fields: dict[str, Any] = {"exc_info": record.exc_info} if record.exc_info and record.exc_info[1] else {}
         getattr(logger, level, logger.info)(record.getMessage(), **fields)

@@ -33,6 +33,7 @@ __all__ = [
     "Route",
     "Routes",
     "StreamReply",
+    "json_reply",
 ]
 
 
@@ -83,11 +84,17 @@ class StreamReply:
     status: int = 200
 
 
+def json_reply(body: bytes | AsyncIterator[bytes]) -> RawReply | StreamReply:
+    """Return the answer of JSON that is written already, whole or in pieces."""
+    return RawReply(body, _JSON) if isinstance(body, bytes) else StreamReply(body, _JSON)
+
+
 Answer = Json | Reply | RawReply | StreamReply
 Handler = Callable[[Context, Request], Awaitable[Answer]]
 AtOnce = Callable[[Context, Request], Json | None]
 H = TypeVar("H", bound=Handler)
 
+_JSON = "application/json"
 _TWINS = (("/_matrix/client/v3/", "/_matrix/client/r0/"), ("/_matrix/media/v3/", "/_matrix/media/r0/"))
 
 

@@ -208,8 +208,11 @@ class Cached(Generic[K, V]):
         value = changed[key] if changed is not None and key in changed else source.cache_pool.get(self.name, key)
         return None if value is MISSING else value
 
-    def get_many(self, source: CacheSource, keys: Sequence[K]) -> list[V]:
-        """Return the values for `keys` in their order; those that are not held are loaded in one go."""
+    def get_many(self, source: CacheSource, keys: Sequence[K], *, keep: bool = True) -> list[V]:
+        """Return the values for `keys` in their order; those that are not held are loaded in one go.
+
+        `keep` says whether they are held from then on: reads of many thousands would push everything else out.
+        """
         name = self.name
         overlay = source.cache_overlay
         changed = {} if overlay is None else overlay.get(name, {})
@@ -238,7 +241,8 @@ class Cached(Generic[K, V]):
                 loaded = [self._load(source, key) for key in wanted]
             for index, key, value in zip(missing, wanted, loaded, strict=True):
                 found[index] = value
-                self.fill(source, key, value)
+                if keep:
+                    self.fill(source, key, value)
         return found
 
     def fill(self, source: CacheSource, key: K, value: V) -> None:

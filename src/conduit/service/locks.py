@@ -23,6 +23,7 @@ class Locks:
         self.large_work = asyncio.Semaphore(1)
         """Held by whoever has a helper process compute something large: one at a time."""
         self._entries = KeyedLock()
+        self._bodies = KeyedLock()
 
     def room(self, room_id: RoomId) -> Held:
         """Return the lock under which the room's state and leaves change: `async with locks.room(room_id):`."""
@@ -35,6 +36,10 @@ class Locks:
     def history(self, room_id: RoomId) -> Held:
         """Return the lock under which a room's past is fetched from others. It is taken before the room's own."""
         return self._histories(room_id)
+
+    def body(self, room_id: RoomId) -> Held:
+        """Return the lock under which a large list of a room's state is made: once for all who ask for it. No other is taken under it."""
+        return self._bodies(room_id)
 
     def user(self, user_id: UserId) -> Held:
         """Return the lock under which an account's own facts change."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from conduit.protocol.ids import RoomId
+from conduit.service.browse import room_state
 from conduit.service.rooms import timeline
 from tests.support.homeserver import Homeserver
 from tests.support.people import people, person
@@ -52,6 +53,16 @@ async def test_state_whole_is_every_event(hs: Homeserver) -> None:
     found = {(event["type"], event["state_key"]): event["content"] for event in events}
     assert len(found) == len(events) == 8
     assert found["m.room.topic", ""] == {"topic": "Wine"}
+
+
+async def test_lists_of_large_rooms_are_sent_in_pieces(hs: Homeserver, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is not kept whole is the same to a client."""
+    alice = await person(hs)
+    room_id = await alice.create_room(name="Lobby")
+    paths = [f"/rooms/{room_id}/{name}" for name in ("state", "members", "joined_members")]
+    kept = [await alice.get(path) for path in paths]
+    monkeypatch.setattr(room_state, "MAX_WHOLE", 1)
+    assert [await alice.get(path) for path in paths] == kept
 
 
 async def test_state_set_again_stays_the_same_event(hs: Homeserver) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
+from collections.abc import Awaitable, Callable
 
 import orjson
 import pytest
@@ -10,8 +10,16 @@ import pytest
 from conduit.protocol.errors import Forbidden
 from conduit.protocol.ids import RoomId, UserId
 from conduit.service.browse import room_state
+from conduit.service.browse.room_state import Body
 from conduit.service.rooms import members, state
 from tests.support.rooms import ALICE, BOB, CAROL, World
+
+
+async def collected(body: Awaitable[Body]) -> bytes:
+    """Return a list that is whole."""
+    found = await body
+    assert isinstance(found, bytes)
+    return found
 
 
 def name_seen(world: World, room_id: RoomId, user_id: UserId, count: int | None = None) -> str:
@@ -126,7 +134,7 @@ def test_readable_at_a_count_before_the_room_is_refused() -> None:
         room_state.readable_at(world.db, room_id, ALICE, 0)
 
 
-def test_lists_of_the_past_and_the_present_agree_with_the_state() -> None:
+async def test_lists_of_the_past_and_the_present_agree_with_the_state() -> None:
     """Whole state and members of any state hold exactly its events."""
     world = World()
     room_id = world.create(ALICE)
@@ -138,32 +146,43 @@ def test_lists_of_the_past_and_the_present_agree_with_the_state() -> None:
         numbers.append(head.state)
     for number, expected in zip(numbers, ({ALICE, BOB}, {ALICE, BOB, CAROL}), strict=True):
         for _ in range(2):
-            whole = orjson.loads(room_state.whole(world.db, room_id, number))
+            whole = orjson.loads(await collected(room_state.whole(world.ctx, room_id, number)))
             assert {event["event_id"] for event in whole} == {
                 event.event_id for event in state.events_at(world.db, number)
             }
-            listed = orjson.loads(room_state.member_list(world.db, room_id, number))["chunk"]
+            listed = orjson.loads(await collected(room_state.member_list(world.ctx, room_id, number)))["chunk"]
             assert {event["state_key"] for event in listed} == expected
 
 
-async def test_joined_members_of_a_large_room_are_read_in_steps(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Others run meanwhile; once the list is made nothing is read again, and nothing is for strangers."""
-    monkeypatch.setattr(room_state, "STEP", 1)
+async def test_lists_of_large_states_are_sent_as_they_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They hold the same, come in pieces, and are not kept."""
     world = World()
     room_id = world.create(ALICE)
-    world.join(room_id, BOB)
-    turns: list[int] = []
+    for user_id in (BOB, CAROL):
+        world.join(room_id, user_id)
+    head = state.head(world.db, room_id)
+    assert head is not None
+    lists: list[Callable[[], Awaitable[Body]]] = [
+        lambda: room_state.whole(world.ctx, room_id, head.state),
+        lambda: room_state.member_list(world.ctx, room_id, head.state, membership="join"),
+        lambda: room_state.joined_members(world.ctx, room_id, ALICE),
+    ]
+    kept = [await make() for make in lists]
+    monkeypatch.setattr(room_state, "MAX_WHOLE", 3)
+    for make, body in zip(lists, kept, strict=True):
+        sent = await make()
+        assert not isinstance(sent, bytes)
+        assert b"".join([piece async for piece in sent]) == body
 
-    async def read(user_id: UserId) -> int:
-        """Return how often somebody else's turn came while the members were read."""
-        asyncio.get_running_loop().call_soon(turns.append, 0)
-        before = len(turns)
-        await room_state.read_joined(world.db, room_id, user_id)
-        return len(turns) - before
 
-    assert await read(CAROL) == 0
-    assert await read(ALICE) > 0
-    listed = orjson.loads(room_state.joined_members(world.db, room_id, ALICE))["joined"]
-    assert set(listed) == {ALICE, BOB}
-    await asyncio.sleep(0)
-    assert await read(ALICE) == 0
+async def test_joined_members_are_shown_to_members_only() -> None:
+    """Who is not in the room is refused; who has left is not listed."""
+    world = World()
+    room_id = world.create(ALICE)
+    world.join(room_id, BOB, displayname="Bob", avatar_url="mxc://localhost/bob")
+    world.join(room_id, CAROL)
+    world.leave(room_id, CAROL)
+    with pytest.raises(Forbidden):
+        await room_state.joined_members(world.ctx, room_id, CAROL)
+    listed = orjson.loads(await collected(room_state.joined_members(world.ctx, room_id, ALICE)))["joined"]
+    assert listed == {ALICE: {}, BOB: {"display_name": "Bob", "avatar_url": "mxc://localhost/bob"}}

@@ -23,4 +23,4 @@ async def get_initial_sync(ctx: Context, req: Request) -> Json:
 async def get_room_initial_sync(ctx: Context, req: Request) -> Json:
     """Show one room. <https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3roomsroomidinitialsync>."""
     limit = req.query.number("limit", initial_sync.DEFAULT_LIMIT, high=initial_sync.MAX_LIMIT)
-    return initial_sync.room_initial_sync(ctx, recipient(ctx, req), parse_room_id(req.params["roomId"]), limit)
+    return await initial_sync.room_initial_sync(ctx, recipient(ctx, req), parse_room_id(req.params["roomId"]), limit)

@@ -68,7 +68,7 @@ async def claim(ctx: Context, req: Request) -> Json:
 @routes.get("/_matrix/client/v3/keys/changes", auth=Auth.USER)
 async def get_key_changes(ctx: Context, req: Request) -> Json:
     """Return whose keys changed, and who went out of sight, between two sync tokens. GET /keys/changes."""
-    return key_changes.key_changes(ctx, req.user_id, req.query.required("from"), req.query.required("to"))
+    return await key_changes.key_changes(ctx, req.user_id, req.query.required("from"), req.query.required("to"))
 
 
 # The unstable paths are those from before cross-signing was specified, which clients still call.

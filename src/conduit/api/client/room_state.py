@@ -7,7 +7,7 @@ import orjson
 from conduit.api.client.room_send import timestamp
 from conduit.api.request import Json, Request
 from conduit.api.suspension import is_suspended, require_unsuspended
-from conduit.api.web import Auth, Limit, RawReply, Reply, Routes
+from conduit.api.web import Auth, Limit, RawReply, Reply, Routes, StreamReply, json_reply
 from conduit.protocol.errors import InvalidParam
 from conduit.protocol.ids import parse_room_id
 from conduit.service.actions.set_state import set_state
@@ -51,13 +51,13 @@ async def put_state(ctx: Context, req: Request) -> Json:
 
 
 @routes.get(_STATE, auth=Auth.USER, limit=Limit.READ, allow_guests=True)
-async def get_state(ctx: Context, req: Request) -> RawReply:
+async def get_state(ctx: Context, req: Request) -> RawReply | StreamReply:
     """Show the whole state of a room. <https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3roomsroomidstate>."""
     room_id = parse_room_id(req.params["roomId"])
     if members.is_joined(ctx.db, room_id, req.user_id):
         await partial.whole(ctx.db, room_id, WHOLE_SECONDS)
     number = room_state.readable(ctx.db, room_id, req.user_id)
-    return RawReply(room_state.whole(ctx.db, room_id, number), "application/json")
+    return json_reply(await room_state.whole(ctx, room_id, number))
 
 
 @routes.get(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from conduit.api.request import Json, Request
-from conduit.api.web import Auth, Limit, RawReply, Routes
+from conduit.api.web import Auth, Limit, RawReply, Routes, StreamReply, json_reply
 from conduit.protocol.errors import InvalidParam
 from conduit.protocol.ids import RoomId, parse_room_id
 from conduit.service.browse import room_state
@@ -18,7 +18,7 @@ _MEMBERSHIPS = frozenset({"join", "invite", "knock", "leave", "ban"})
 
 
 @routes.get("/_matrix/client/v3/rooms/{roomId}/members", auth=Auth.USER, limit=Limit.READ, allow_guests=True)
-async def get_members(ctx: Context, req: Request) -> RawReply:
+async def get_members(ctx: Context, req: Request) -> RawReply | StreamReply:
     """List the members of a room. <https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3roomsroomidmembers>."""
     room_id = parse_room_id(req.params["roomId"])
     membership, other_than = _filter(req, "membership"), _filter(req, "not_membership")
@@ -29,8 +29,7 @@ async def get_members(ctx: Context, req: Request) -> RawReply:
         number = room_state.readable_at(ctx.db, room_id, req.user_id, count)
     else:
         number = room_state.readable(ctx.db, room_id, req.user_id)
-    body = room_state.member_list(ctx.db, room_id, number, membership=membership, other_than=other_than)
-    return RawReply(body, "application/json")
+    return json_reply(await room_state.member_list(ctx, room_id, number, membership=membership, other_than=other_than))
 
 
 async def _all_known(ctx: Context, req: Request, room_id: RoomId) -> None:
@@ -47,12 +46,11 @@ def _filter(req: Request, name: str) -> str | None:
 
 
 @routes.get("/_matrix/client/v3/rooms/{roomId}/joined_members", auth=Auth.USER, limit=Limit.READ)
-async def get_joined_members(ctx: Context, req: Request) -> RawReply:
+async def get_joined_members(ctx: Context, req: Request) -> RawReply | StreamReply:
     """List who is in a room. <https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3roomsroomidjoined_members>."""
     room_id = parse_room_id(req.params["roomId"])
     await _all_known(ctx, req, room_id)
-    await room_state.read_joined(ctx.db, room_id, req.user_id)
-    return RawReply(room_state.joined_members(ctx.db, room_id, req.user_id), "application/json")
+    return json_reply(await room_state.joined_members(ctx, room_id, req.user_id))
 
 
 @routes.get("/_matrix/client/v3/joined_rooms", auth=Auth.USER, limit=Limit.READ)

@@ -157,7 +157,7 @@ async def context(reader: Reader, event_id: EventId, wanted: RoomEventFilter, li
         "event": reader.render_one(event),
         "events_before": reader.render_all(before.events),
         "events_after": reader.render_all(after.events),
-        "state": reader.render_state(_state_at(reader, newest, wanted, shown)),
+        "state": await _state_at(reader, newest, wanted, shown),
     }
 
 
@@ -178,8 +178,8 @@ async def surroundings(
     return earlier, later
 
 
-def _state_at(
+async def _state_at(
     reader: Reader, event: ClientEvent, wanted: RoomEventFilter, shown: Iterable[ClientEvent]
-) -> list[ClientEvent]:
-    number = event.place(reader.source).after
-    return [] if number is None else filtered_state(reader, number, wanted, (event.sender for event in shown))
+) -> orjson.Fragment:
+    number = event.place(reader.source).after or 0
+    return await filtered_state(reader, number, wanted, [event.sender for event in shown])

@@ -13,9 +13,9 @@ from conduit.service.keys import device_lists, sight
 from conduit.service.rooms import cuts
 
 
-def key_changes(ctx: Context, user_id: UserId, start: str, end: str) -> dict[str, Any]:
+async def key_changes(ctx: Context, user_id: UserId, start: str, end: str) -> dict[str, Any]:
     """Return `{"changed": [...], "left": [...]}` between two /sync tokens; raises `InvalidParam` for what is none."""
     since, upto = cuts.parse_sync(start).at, min(cuts.parse_sync(end).at, ctx.db.current_count())
-    moved = sight.changes(ctx.db, user_id, since, upto)
+    moved = await sight.changes(ctx.db, user_id, since, upto)
     changed = device_lists.changed(ctx.db, user_id, since, upto) | moved.came | moved.invited
     return {"changed": sorted(changed), "left": sorted(moved.went)}

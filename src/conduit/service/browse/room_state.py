@@ -5,24 +5,27 @@ Source: client-server API, "Getting events for a room": `/state`, `/members`, `/
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Callable, Container, Mapping
 
 import orjson
 
 from conduit.database.cache import CacheSource
 from conduit.protocol.errors import Forbidden, NotFound
-from conduit.protocol.ids import EventId, RoomId, UserId
+from conduit.protocol.ids import RoomId, UserId
 from conduit.protocol.pdu import Event
-from conduit.service.rooms import client_events, members, short_ids, state, state_bodies, timeline, visibility
+from conduit.service.context import Context
+from conduit.service.rooms import client_events, members, state, state_bodies, timeline, visibility, whole_states
+from conduit.service.rooms.client_events import ClientEvent
+from conduit.service.rooms.whole_states import MEMBER, Wanted, is_member, listed
 
 MAX_STEPS = 100
 """How many memberships of one user are walked back to find the last time that the user was in the room."""
 
-STEP = 250
-"""How many events are read between two chances for others to run: some milliseconds."""
+MAX_WHOLE = 20_000
+"""Up to so many entries a state has whose lists are made whole, and kept for the next who asks; larger ones are sent as they are read."""
 
-MEMBER = "m.room.member"
+Body = bytes | AsyncIterator[bytes]
+"""A list as JSON: whole, or in pieces as it is read."""
 
 
 def readable(source: CacheSource, room_id: RoomId, user_id: UserId) -> int:
@@ -98,67 +101,73 @@ def client_form(source: CacheSource, event: Event) -> bytes:
     return client_events.with_room(found)
 
 
-def whole(source: CacheSource, room_id: RoomId, number: int) -> bytes:
+async def whole(ctx: Context, room_id: RoomId, number: int) -> Body:
     """Return a whole state as a JSON array of client events."""
-    return state_bodies.get(
-        source, room_id, number, "state", lambda: _array(source, _ids(source, room_id, number).values())
-    )
+    entries = state.ids(ctx.db, number)
+    return await _body(ctx, room_id, number, "state", lambda: listed(b"[", _with_room(ctx.db, entries), b"]"))
 
 
-def member_list(
-    source: CacheSource, room_id: RoomId, number: int, *, membership: str | None = None, other_than: str | None = None
-) -> bytes:
+async def member_list(
+    ctx: Context, room_id: RoomId, number: int, *, membership: str | None = None, other_than: str | None = None
+) -> Body:
     """Return the member events of a state as `{"chunk": [...]}`.
 
     With `membership`, or `other_than`, or both, only those that have the one or have not the other.
     """
+    entries = state.ids(ctx.db, number)
 
-    def make() -> bytes:
-        ids = [event_id for (event_type, _), event_id in _ids(source, room_id, number).items() if event_type == MEMBER]
+    def passes(event: ClientEvent) -> bool:
         if membership is None and other_than is None:
-            return b'{"chunk":' + _array(source, ids) + b"}"
-        wanted = []
-        for event in timeline.events(source, ids):
-            has = event.membership or "leave"
-            if (membership is not None and has == membership) or (other_than is not None and has != other_than):
-                wanted.append(event.event_id)
-        return b'{"chunk":' + _array(source, wanted) + b"}"
+            return True
+        has = event.membership or "leave"
+        return (membership is not None and has == membership) or (other_than is not None and has != other_than)
 
-    return state_bodies.get(source, room_id, number, f"members {membership} {other_than}", make)
+    def make() -> AsyncIterator[bytes]:
+        return listed(b'{"chunk":[', _with_room(ctx.db, entries, is_member, passes), b"]}")
+
+    return await _body(ctx, room_id, number, f"members {membership} {other_than}", make)
 
 
-def joined_members(source: CacheSource, room_id: RoomId, user_id: UserId) -> bytes:
+async def joined_members(ctx: Context, room_id: RoomId, user_id: UserId) -> Body:
     """Return `{"joined": {user: {display_name, avatar_url}}}` of the room as it is. Raises `Forbidden` for who is not in it."""
-    head = state.head(source, room_id)
-    if head is None or not members.is_joined(source, room_id, user_id):
+    head = state.head(ctx.db, room_id)
+    if head is None or not members.is_joined(ctx.db, room_id, user_id):
         raise Forbidden("You are not in this room")
+    entries, joined = state.ids(ctx.db, head.state), members.joined(ctx.db, room_id)
 
-    def make() -> bytes:
-        joined = {}
-        for event in timeline.events(source, _joined_ids(source, room_id)):
-            if event.membership == "join" and event.state_key is not None:
-                joined[event.state_key] = _profile(event)
-        return orjson.dumps({"joined": joined})
+    def make() -> AsyncIterator[bytes]:
+        return listed(b'{"joined":{', _profiles(ctx.db, entries, joined), b"}}")
 
-    return state_bodies.get(source, room_id, head.state, "joined", make)
+    return await _body(ctx, room_id, head.state, "joined", make)
 
 
-async def read_joined(source: CacheSource, room_id: RoomId, user_id: UserId) -> None:
-    """Read those who are in a large room bit by bit, so that `joined_members` need not hold the loop for all of them."""
-    head = state.head(source, room_id)
-    if head is None or members.joined_count(source, room_id) <= STEP or not members.is_joined(source, room_id, user_id):
-        return
-    if not state_bodies.is_held(source, room_id, head.state, "joined"):
-        ids = _joined_ids(source, room_id)
-        for start in range(0, len(ids), STEP):
-            timeline.events(source, ids[start : start + STEP])
-            await asyncio.sleep(0)
+async def _body(
+    ctx: Context, room_id: RoomId, number: int, kind: str, make: Callable[[], AsyncIterator[bytes]]
+) -> Body:
+    if len(state.ids(ctx.db, number)) > MAX_WHOLE:
+        return make()
+    return await state_bodies.get(ctx.locks.body(room_id), ctx.db, room_id, number, kind, make)
 
 
-def _joined_ids(source: CacheSource, room_id: RoomId) -> list[EventId]:
-    current = state.current_ids(source, room_id)
-    found = [current.get((MEMBER, user_id)) for user_id in members.joined(source, room_id)]
-    return [event_id for event_id in found if event_id is not None]
+async def _with_room(
+    source: CacheSource,
+    entries: Mapping[int, int],
+    wanted: Wanted | None = None,
+    passes: Callable[[ClientEvent], bool] = lambda event: True,
+) -> AsyncIterator[list[bytes]]:
+    async for step in whole_states.forms(source, entries, wanted):
+        yield [client_events.with_room(event) for event in step if passes(event)]
+
+
+async def _profiles(
+    source: CacheSource, entries: Mapping[int, int], joined: Container[str]
+) -> AsyncIterator[list[bytes]]:
+    async for step in whole_states.ids(source, entries, lambda kind, key: kind == MEMBER and key in joined):
+        yield [
+            orjson.dumps(event.state_key) + b":" + orjson.dumps(_profile(event))
+            for event in timeline.events(source, step, keep=False)
+            if event.membership == "join"
+        ]
 
 
 def _profile(event: Event) -> dict[str, str]:
@@ -167,17 +176,3 @@ def _profile(event: Event) -> dict[str, str]:
     if isinstance(avatar_url, str) and avatar_url.startswith("mxc://"):
         profile["avatar_url"] = avatar_url
     return profile
-
-
-def _ids(source: CacheSource, room_id: RoomId, number: int) -> dict[tuple[str, str], EventId]:
-    head = state.head(source, room_id)
-    if head is not None and head.state == number:
-        return dict(state.current_ids(source, room_id))
-    entries = state.ids(source, number)
-    keys = short_ids.statekeys_of(source, list(entries))
-    return dict(zip(keys, short_ids.events_of(source, list(entries.values())), strict=True))
-
-
-def _array(source: CacheSource, event_ids: Iterable[EventId]) -> bytes:
-    events = client_events.get_many(source, list(event_ids))
-    return b"[" + b",".join([client_events.with_room(event) for event in events]) + b"]"

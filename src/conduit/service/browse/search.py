@@ -174,7 +174,8 @@ async def search(ctx: Context, to: Recipient, criteria: Criteria, batch: Batch) 
     if criteria.group_by:
         answer["groups"] = {key: _groups(hits, shown, key) for key in criteria.group_by}
     if criteria.include_state:
-        answer["state"] = {hit.reader.room_id: _state(hit.reader) for hit in shown}
+        readers = {hit.reader.room_id: hit.reader for hit in shown}
+        answer["state"] = {room_id: await _state(reader) for room_id, reader in readers.items()}
     return answer
 
 
@@ -286,10 +287,10 @@ def _groups(hits: list[Hit], shown: list[Hit], key: str) -> Json:
     return groups
 
 
-def _state(reader: Reader) -> Any:
+async def _state(reader: Reader) -> Any:
     """Return the state of the room as the user may know it: now, or as it was when the user left."""
     head = state.head(reader.source, reader.room_id)
     number = 0 if head is None else head.state
     if reader.viewer.membership != "join":
         number = state.at_count(reader.source, reader.room_id, reader.newest().live) or 0
-    return reader.render_state(filtered_state(reader, number, history.EVERYTHING, ()))
+    return await filtered_state(reader, number, history.EVERYTHING, ())

@@ -8,6 +8,7 @@ Source: client-server API, "Tracking the device list for a user", "Extensions to
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable
 
 from conduit.database.cache import CacheSource
@@ -15,8 +16,11 @@ from conduit.protocol.ids import RoomId, UserId
 from conduit.service.rooms import members, moves, state
 from conduit.service.rooms.moves import Moves
 
+STEP = 250
+"""After how many users others get their turn."""
 
-def changes(
+
+async def changes(
     source: CacheSource,
     observer: UserId,
     since: int,
@@ -41,19 +45,30 @@ def changes(
             # Also for who was in it before: while out of it, one hears of nobody's devices.
             came |= members.joined(source, room_id)
             if was_in:
-                gone |= moves.between(source, room_id, since, upto).went
+                gone |= (await moves.between(source, room_id, since, upto)).went
         elif was_in:
-            gone |= moves.joined_in(source, state.at_count(source, room_id, since) or 0)
+            gone |= await moves.joined_in(source, state.at_count(source, room_id, since) or 0)
     for room_id in members.rooms(source, observer) if rooms is None else rooms:
         head = state.head(source, room_id)
         if room_id not in moved_in and head is not None and head.since > since:
-            moved = moves.between(source, room_id, since, upto)
+            moved = await moves.between(source, room_id, since, upto)
             came |= moved.came
             gone |= moved.went
             invited |= moved.invited
     for found in (came, gone, invited):
         found.discard(observer)
-    return Moves(came, {user for user in gone if not members.share_room(source, observer, user)}, invited)
+    return Moves(came, await _out_of_sight(source, observer, gone), invited)
+
+
+async def _out_of_sight(source: CacheSource, observer: UserId, users: Iterable[UserId]) -> set[UserId]:
+    """Return those of the users who share no room with the observer."""
+    found = set()
+    for number, user_id in enumerate(users, 1):
+        if not members.share_room(source, observer, user_id):
+            found.add(user_id)
+        if number % STEP == 0:
+            await asyncio.sleep(0)
+    return found
 
 
 def _is_in(source: CacheSource, room_id: RoomId, user_id: UserId, count: int) -> bool:

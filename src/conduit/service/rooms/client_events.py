@@ -8,7 +8,7 @@ Source: client-server API, "Room event format"; room version 11, "Moving the `re
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import orjson
@@ -124,7 +124,8 @@ def _load(source: CacheSource, event_id: EventId) -> ClientEvent | None:
 
 
 def _load_many(source: CacheSource, event_ids: list[EventId]) -> list[ClientEvent | None]:
-    found = {event.event_id: event for event in timeline.events(source, event_ids)}
+    # Whoever asks for the forms of many wants to write them out, and not the events themselves.
+    found = {event.event_id: event for event in timeline.events(source, event_ids, keep=False)}
     return [_form(source, found[event_id]) if event_id in found else None for event_id in event_ids]
 
 
@@ -164,9 +165,9 @@ def get(source: CacheSource, event_id: EventId) -> ClientEvent | None:
     return _FORM.get(source, event_id)
 
 
-def get_many(source: CacheSource, event_ids: Sequence[EventId]) -> list[ClientEvent]:
-    """Return those of the events that are known and were not rejected, in the order of their ids."""
-    return [event for event in _FORM.get_many(source, event_ids) if event is not None]
+def get_many(source: CacheSource, event_ids: Sequence[EventId], *, keep: bool = True) -> list[ClientEvent]:
+    """Return those of the events that are known and were not rejected, in the order of their ids. `keep` is the cache's."""
+    return [event for event in _FORM.get_many(source, event_ids, keep=keep) if event is not None]
 
 
 def at(source: CacheSource, position: PduId, event_id: EventId | None = None) -> ClientEvent | None:
@@ -262,16 +263,6 @@ def _append_former(source: CacheSource, event: ClientEvent, viewer: Viewer, part
     known = timeline.event(source, former_id)
     if former is not None and known is not None and viewer.sees(former):
         parts.append(b',"prev_content":' + orjson.dumps(known.content))
-
-
-def state_list(events: Iterable[ClientEvent]) -> orjson.Fragment:
-    """Return a JSON array of state events for a place where the room is known."""
-    return orjson.Fragment(b"[" + b",".join([event.closed for event in events]) + b"]")
-
-
-def state_list_with_room(events: Iterable[ClientEvent]) -> orjson.Fragment:
-    """Return a JSON array of state events that name their room."""
-    return orjson.Fragment(b"[" + b",".join([with_room(event) for event in events]) + b"]")
 
 
 def with_room(event: ClientEvent) -> bytes:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from conduit.database.cache import CacheSource
 from conduit.protocol.ids import RoomId, UserId
-from conduit.service.rooms import members, short_ids, state, timeline
+from conduit.service.rooms import members, state, whole_states
 
 
 class Moves(NamedTuple):
@@ -19,11 +19,11 @@ class Moves(NamedTuple):
     invited: AbstractSet[UserId] = frozenset()
 
 
-def between(source: CacheSource, room_id: RoomId, since: int, upto: int) -> Moves:
+async def between(source: CacheSource, room_id: RoomId, since: int, upto: int) -> Moves:
     """Return who came, who went and who was invited in the interval (since, upto]. Somebody who went and came again has come."""
     old, new = state.at_count(source, room_id, since) or 0, state.at_count(source, room_id, upto) or 0
     added, removed = state.diff(source, old, new)
-    after, before = _memberships(source, added), _memberships(source, removed)
+    after, before = await _memberships(source, added), await _memberships(source, removed)
     joined = {user_id for user_id, membership in after.items() if membership == "join"}
     were_in = {user_id for user_id, membership in before.items() if membership == "join"}
     again = {user_id for user_id in joined & were_in if _joined_after(source, room_id, user_id, since)}
@@ -36,16 +36,16 @@ def _joined_after(source: CacheSource, room_id: RoomId, user_id: UserId, count: 
     return entry is not None and entry.membership == "join" and entry.since > count
 
 
-def joined_in(source: CacheSource, number: int) -> set[UserId]:
+async def joined_in(source: CacheSource, number: int) -> set[UserId]:
     """Return who is in the room in a state."""
-    found = _memberships(source, state.ids(source, number))
+    found = await _memberships(source, state.ids(source, number))
     return {user_id for user_id, membership in found.items() if membership == "join"}
 
 
-def _memberships(source: CacheSource, entries: Mapping[int, int]) -> dict[UserId, str]:
-    keys = short_ids.statekeys_of(source, list(entries))
-    shorts = [
-        short for (event_type, _), short in zip(keys, entries.values(), strict=True) if event_type == "m.room.member"
-    ]
-    found = timeline.events(source, short_ids.events_of(source, shorts)) if shorts else []
-    return {UserId(event.state_key): event.membership or "leave" for event in found if event.state_key is not None}
+async def _memberships(source: CacheSource, entries: Mapping[int, int]) -> dict[UserId, str]:
+    found: dict[UserId, str] = {}
+    async for step in whole_states.forms(source, entries, whole_states.is_member):
+        for event in step:
+            if event.state_key is not None:
+                found[UserId(event.state_key)] = event.membership or "leave"
+    return found

@@ -16,7 +16,7 @@ from conduit.database.layouts import PduId
 from conduit.protocol.errors import Forbidden
 from conduit.protocol.filters import RoomEventFilter, select_fields
 from conduit.protocol.ids import EventId, RoomId, UserId
-from conduit.service.rooms import bundles, client_events, cuts, relations, short_ids, state, timeline, visibility
+from conduit.service.rooms import bundles, client_events, cuts, relations, state, timeline, visibility, whole_states
 from conduit.service.rooms.client_events import ClientEvent, Recipient
 from conduit.service.rooms.cuts import Cut
 from conduit.service.rooms.visibility import Viewer
@@ -192,11 +192,15 @@ class Reader:
 
     def render_state(self, events: Iterable[ClientEvent]) -> orjson.Fragment:
         """Return state events as a JSON array; nothing in them depends on the reader."""
+        return orjson.Fragment(b"[" + b",".join(self.state_forms(events)) + b"]")
+
+    def state_forms(self, events: Iterable[ClientEvent]) -> list[bytes]:
+        """Return state events as JSON, each for itself: for lists that are made in steps."""
         if self._format is not PLAIN:
-            return orjson.Fragment(b"[" + b",".join([self._formatted(event, event.closed) for event in events]) + b"]")
+            return [self._formatted(event, event.closed) for event in events]
         if self._to.with_room:
-            return client_events.state_list_with_room(events)
-        return client_events.state_list(events)
+            return [client_events.with_room(event) for event in events]
+        return [event.closed for event in events]
 
     def _formatted(self, event: ClientEvent, rendered: bytes) -> bytes:
         if self._format.federation:
@@ -222,19 +226,17 @@ def members_for(reader: Reader, events: Iterable[ClientEvent]) -> list[ClientEve
     return client_events.get_many(reader.source, [event_id for event_id in found.values() if event_id is not None])
 
 
-def filtered_state(reader: Reader, number: int, wanted: RoomEventFilter, senders: Iterable[str]) -> list[ClientEvent]:
-    """Return the events of a whole state that a filter wants; with lazy loading, of the members only `senders`."""
-    source = reader.source
-    ids = state.ids(source, number)
-    if wanted.lazy_load_members:
-        keys = short_ids.statekeys_of(source, list(ids))
-        allowed = set(senders)
-        shorts = [
-            short
-            for (event_type, state_key), short in zip(keys, ids.values(), strict=True)
-            if event_type != "m.room.member" or state_key in allowed
-        ]
-    else:
-        shorts = list(ids.values())
-    found = client_events.get_many(source, short_ids.events_of(source, shorts))
-    return found if wanted.everything else [event for event in found if reader.passes(event, wanted)]
+async def filtered_state(
+    reader: Reader, number: int, wanted: RoomEventFilter, senders: Iterable[str]
+) -> orjson.Fragment:
+    """Return, as a JSON array, the events of a whole state that a filter wants; with lazy loading, of the members only `senders`."""
+    allowed = set(senders)
+
+    def is_loaded(event_type: str, state_key: str) -> bool:
+        return event_type != whole_states.MEMBER or state_key in allowed
+
+    rendered: list[bytes] = []
+    entries = state.ids(reader.source, number)
+    async for events in whole_states.forms(reader.source, entries, is_loaded if wanted.lazy_load_members else None):
+        rendered += reader.state_forms(event for event in events if reader.passes(event, wanted))
+    return orjson.Fragment(b"[" + b",".join(rendered) + b"]")

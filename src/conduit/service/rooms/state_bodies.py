@@ -6,7 +6,8 @@ events say, not which they are. It is the same for every reader.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager
 from itertools import count
 from typing import NamedTuple
 
@@ -38,25 +39,36 @@ def stamp(source: CacheSource, room_id: RoomId, state: int) -> tuple[int, int]:
     return state, _EPOCH.get(source, room_id)
 
 
-def get(source: CacheSource, room_id: RoomId, state: int, kind: str, make: Callable[[], bytes], *others: int) -> bytes:
-    """Return the body of `kind` for a state of the room, from the cache or made by `make`; one of a kind is kept for each room.
+def held(source: CacheSource, room_id: RoomId, state: int, kind: str, *others: int) -> bytes | None:
+    """Return the body of `kind` for a state of the room if it is in the cache. `others` are whatever numbers it depends on beside the state."""
+    found = _BODIES.peek(source, (room_id, kind))
+    return found.json if found is not None and found.stamp == (*stamp(source, room_id, state), *others) else None
 
-    `others` are whatever numbers it depends on beside the state.
+
+async def get(
+    lock: AbstractAsyncContextManager[None],
+    source: CacheSource,
+    room_id: RoomId,
+    state: int,
+    kind: str,
+    make: Callable[[], AsyncIterator[bytes]],
+    *others: int,
+) -> bytes:
+    """Return the body of `kind` for a state of the room, from the cache or from the pieces that `make` yields; one of a kind is kept for each room.
+
+    `lock` is that of the room's bodies (`locks.body`): of several who want what is being made, one makes it.
     """
-    wanted = (*stamp(source, room_id, state), *others)
-    slot = (room_id, kind)
-    held = _BODIES.peek(source, slot)
-    if held is not None and held.stamp == wanted:
-        return held.json
-    body = make()
-    _BODIES.fill(source, slot, _Body(wanted, body))
+    body = held(source, room_id, state, kind, *others)
+    if body is not None:
+        return body
+    async with lock:
+        body = held(source, room_id, state, kind, *others)
+        if body is None:
+            began = stamp(source, room_id, state)
+            body = b"".join([piece async for piece in make()])
+            if stamp(source, room_id, state) == began:  # else something was redacted, perhaps in what was read before
+                _BODIES.fill(source, (room_id, kind), _Body((*began, *others), body))
     return body
-
-
-def is_held(source: CacheSource, room_id: RoomId, state: int, kind: str, *others: int) -> bool:
-    """Tell whether a body is in the cache."""
-    held = _BODIES.peek(source, (room_id, kind))
-    return held is not None and held.stamp == (*stamp(source, room_id, state), *others)
 
 
 def forget(batch: CacheSink, room_id: RoomId) -> None:

@@ -117,9 +117,9 @@ def event(source: CacheSource, event_id: EventId) -> Event | None:
     return _EVENT.get(source, event_id)
 
 
-def events(source: CacheSource, event_ids: Sequence[EventId]) -> list[Event]:
-    """Return those of the events that are known and were not rejected, in the order of their ids."""
-    return [found for found in _EVENT.get_many(source, event_ids) if found is not None]
+def events(source: CacheSource, event_ids: Sequence[EventId], *, keep: bool = True) -> list[Event]:
+    """Return those of the events that are known and were not rejected, in the order of their ids. `keep` is the cache's."""
+    return [found for found in _EVENT.get_many(source, event_ids, keep=keep) if found is not None]
 
 
 def is_redacted(source: CacheSource, event_id: EventId) -> bool:

@@ -64,7 +64,7 @@ async def _news(
     deadline = ctx.clock.monotonic() + min(timeout_ms, MAX_TIMEOUT_MS) / 1000
     with ctx.db.watch.register(_keys(to, room_id)) as waiter:
         while True:
-            chunk, end = _between(ctx, to, since, limit, room_id)
+            chunk, end = await _between(ctx, to, since, limit, room_id)
             left = deadline - ctx.clock.monotonic()
             if chunk or timeout_ms <= 0 or left <= 0 or not await waiter.wait(left):
                 answer["chunk"] = orjson.Fragment(b"[" + b",".join(chunk) + b"]")
@@ -91,7 +91,9 @@ def _reader(ctx: Context, to: Recipient, room_id: RoomId) -> Reader:
     return Reader(ctx.db, room_id, to, ignored=ignored, erased=accounts.erased(ctx.db))
 
 
-def _between(ctx: Context, to: Recipient, since: Cut, limit: int, room_id: RoomId | None) -> tuple[list[bytes], Cut]:
+async def _between(
+    ctx: Context, to: Recipient, since: Cut, limit: int, room_id: RoomId | None
+) -> tuple[list[bytes], Cut]:
     """Return what came after a cut, rendered, and the cut up to which that is all of it."""
     token = SyncToken(since.live, ctx.db.start_count, since.live)
     window = Window(ctx, SyncRequest(to.user_id, DeviceId(to.device_id), token, EVERYTHING))
@@ -105,7 +107,7 @@ def _between(ctx: Context, to: Recipient, since: Cut, limit: int, room_id: RoomI
     window.upto = end.live
     others = _own_items(window, room_id)
     if room_id is None:
-        others += [*_of_rooms(window, rooms), *_presence_in_sight(window, rooms)]
+        others += [*_of_rooms(window, rooms), *await _presence_in_sight(window, rooms)]
     elif _is_open(window, room_id):
         others += [*_of_rooms(window, rooms), *_presence_in(window, room_id)]
     return [*chunk, *map(orjson.dumps, others)], end
@@ -172,8 +174,8 @@ def _is_open(window: Window, room_id: RoomId) -> bool:
     return members.is_joined(window.db, room_id, window.user_id) or visibility.is_world_readable(window.db, room_id)
 
 
-def _presence_in_sight(window: Window, rooms: Iterable[RoomId]) -> list[Json]:
-    came = sight.changes(window.db, window.user_id, window.since, window.upto, rooms).came
+async def _presence_in_sight(window: Window, rooms: Iterable[RoomId]) -> list[Json]:
+    came = (await sight.changes(window.db, window.user_id, window.since, window.upto, rooms)).came
     return [old_forms.presence(event["sender"], event["content"]) for event in presence.changes(window, came)]
 
 

@@ -36,11 +36,11 @@ def _reader(ctx: Context, to: Recipient, room_id: RoomId) -> Reader:
     return Reader(ctx.db, room_id, to, ignored=ignored, erased=accounts.erased(ctx.db))
 
 
-def room_initial_sync(ctx: Context, to: Recipient, room_id: RoomId, limit: int) -> Json:
+async def room_initial_sync(ctx: Context, to: Recipient, room_id: RoomId, limit: int) -> Json:
     """Return one room as the user may see it: its state, the newest events. Raises `Forbidden` for who may not look at it."""
     reader = _reader(ctx, to, room_id)
     reader.check_access()
-    room = _room(ctx, reader, limit)
+    room = await _room(ctx, reader, limit)
     # Who has left learns nothing of what goes on there now.
     membership = reader.viewer.membership
     is_open = membership == "join" or (
@@ -51,7 +51,7 @@ def room_initial_sync(ctx: Context, to: Recipient, room_id: RoomId, limit: int) 
     return room
 
 
-def _room(ctx: Context, reader: Reader, limit: int) -> Json:
+async def _room(ctx: Context, reader: Reader, limit: int) -> Json:
     newest = min(reader.newest(), cuts.at_count(ctx.db.current_count()))
     page = reader.page(newest, cuts.START, limit, _EVERYTHING, backwards=True)
     number = state.at_count(ctx.db, reader.room_id, newest.live) or 0
@@ -62,7 +62,7 @@ def _room(ctx: Context, reader: Reader, limit: int) -> Json:
             "end": newest.token(),
             "chunk": reader.render_all(reversed(page.events), bundled=False),
         },
-        "state": reader.render_state(filtered_state(reader, number, _EVERYTHING, ())),
+        "state": await filtered_state(reader, number, _EVERYTHING, ()),
         "visibility": "public" if directory.is_public(ctx.db, reader.room_id) else "private",
         "account_data": old_forms.items(account_data.all_of(ctx.db, reader.user_id, reader.room_id)),
     }
@@ -83,7 +83,7 @@ async def initial_sync(ctx: Context, to: Recipient, limit: int, *, archived: boo
         for room_id in list(members.rooms(ctx.db, to.user_id, membership)):
             reader = _reader(ctx, to, room_id)
             if membership == "join" or reader.viewer.was_joined():
-                rooms.append(_room(ctx, reader, limit))
+                rooms.append(await _room(ctx, reader, limit))
             await asyncio.sleep(0)
     rooms += [_invite(ctx, to, room_id) for room_id in members.rooms(ctx.db, to.user_id, "invite")]
     seen = ctx.presence.changes(0, ctx.db.current_count())

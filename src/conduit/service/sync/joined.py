@@ -15,7 +15,7 @@ from conduit.service.sync.timeline import Slice
 from conduit.service.sync.window import Json, Window, event_list
 
 
-def section(window: Window, room_id: RoomId, items: Mapping[str, Any], *, is_new: bool) -> Json | None:
+async def section(window: Window, room_id: RoomId, items: Mapping[str, Any], *, is_new: bool) -> Json | None:
     """Return what there is to say of a room that the user is in, or `None` for nothing.
 
     `is_new` says that the client knows nothing of the room: the sync is an initial one, or the user joined since. `items` is the account data
@@ -33,8 +33,8 @@ def section(window: Window, room_id: RoomId, items: Mapping[str, Any], *, is_new
     named_by = None
     has_summary = not over.known or _summary_changed(window, over.known, end)
     if has_summary:
-        named_by = heroes(window.db, end, window.user_id)
-    changed = states.section(window, reader, shown, over, named_by or ())
+        named_by = await heroes(window.db, end, window.user_id)
+    changed = await states.section(window, reader, shown, over, named_by or ())
     found = timeline.section(reader, shown)
     news = bool(shown.events or shown.limited or not changed.is_empty or is_new or window.full_state or has_summary)
     if not changed.is_empty or not over.known or window.state_after:

@@ -18,7 +18,7 @@ from conduit.service.sync.timeline import Slice
 from conduit.service.sync.window import Json, Window, event_list
 
 
-def section(window: Window, room_id: RoomId, items: Mapping[str, Any], *, was_in: bool) -> Json | None:
+async def section(window: Window, room_id: RoomId, items: Mapping[str, Any], *, was_in: bool) -> Json | None:
     """Return what there is to say of a room that the user is out of. `was_in` says that the client knows the room as joined."""
     reader = window.reader(room_id)
     leave = _own_membership(window, room_id)
@@ -40,7 +40,7 @@ def section(window: Window, room_id: RoomId, items: Mapping[str, Any], *, was_in
         known = state.at_count(window.db, room_id, window.since) if was_in and not window.full_state else 0
         end = state.at_count(window.db, room_id, position.live) or 0
         over = states.span(window, reader, shown, known=known or 0, end=end)
-        known_state = states.section(window, reader, shown, over)
+        known_state = await states.section(window, reader, shown, over)
     else:
         wanted = reader.passes(leave, window.room_filter.timeline)
         shown = Slice([leave] if wanted else [], False, cuts.before(position))

@@ -40,8 +40,8 @@ async def respond(window: Window) -> Json | None:
     """Return the answer for an interval, or `None` if an incremental one has nothing to tell."""
     items = account_data.changes(window)
     rooms = _at_first(window) if window.initial else _since(window, items)
-    moved = _moved(window, rooms)
     messages, given_upto = to_device.changes(window)
+    moved = await _moved(window, rooms)
     found: Json = {}
     sections = await _sections(window, rooms, items)
     if sections:
@@ -111,11 +111,12 @@ def _was_in(window: Window, room_id: RoomId) -> bool:
     return event is not None and event.membership == "join"
 
 
-def _moved(window: Window, rooms: Rooms) -> Moves:
+async def _moved(window: Window, rooms: Rooms) -> Moves:
     """Return who came into sight and who went. An initial sync shows everybody anyway."""
     if window.initial or not (rooms.join or rooms.leave):
         return Moves(set(), set())
-    return sight.changes(window.db, window.user_id, window.since, window.upto, rooms.join, window.rooms_moved_in())
+    moved_in = window.rooms_moved_in()
+    return await sight.changes(window.db, window.user_id, window.since, window.upto, rooms.join, moved_in)
 
 
 # --- their sections ------------------------------------------------------------------------------------------------
@@ -128,7 +129,7 @@ async def _sections(window: Window, rooms: Rooms, items: account_data.Items) -> 
     for room_id, is_new in rooms.join.items():
         # A room that the user joined since has account data from before that.
         own = account_data.everything(window, room_id) if is_new and not window.initial else items.get(room_id, {})
-        section = joined.section(window, room_id, own, is_new=is_new)
+        section = await joined.section(window, room_id, own, is_new=is_new)
         if section is not None:
             shown[room_id] = section
         await pauses.take()
@@ -142,7 +143,7 @@ async def _sections(window: Window, rooms: Rooms, items: account_data.Items) -> 
         found["knock"] = {room_id: invites.knock(window, room_id) for room_id in rooms.knock}
     gone: Json = {}
     for room_id, was_in in rooms.leave.items():
-        gone[room_id] = left.section(window, room_id, items.get(room_id, {}), was_in=was_in)
+        gone[room_id] = await left.section(window, room_id, items.get(room_id, {}), was_in=was_in)
         await pauses.take()
     if gone:
         found["leave"] = gone

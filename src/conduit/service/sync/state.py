@@ -13,7 +13,7 @@ Source: client-server API, GET /sync, `state` and `state_after`; "Lazy-loading r
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Final, NamedTuple
 
@@ -21,14 +21,13 @@ import orjson
 
 from conduit.database.cache import Cached, CacheSource
 from conduit.protocol.ids import EventId, UserId
-from conduit.service.rooms import client_events, short_ids, state, state_bodies
+from conduit.service.rooms import client_events, state, state_bodies, whole_states
 from conduit.service.rooms.client_events import ClientEvent
 from conduit.service.rooms.reading import Reader
+from conduit.service.rooms.whole_states import MEMBER
 from conduit.service.sync import lazy_members
 from conduit.service.sync.timeline import Slice
 from conduit.service.sync.window import Window
-
-MEMBER = "m.room.member"
 
 
 class Span(NamedTuple):
@@ -61,26 +60,23 @@ class Section(NamedTuple):
 NOTHING: Final = Section(orjson.Fragment(b"[]"), True)
 
 
-def section(window: Window, reader: Reader, shown: Slice, over: Span, heroes: Iterable[ClientEvent] = ()) -> Section:
-    """Return the section, filtered; with lazy loading, of the members only those who matter."""
+async def section(
+    window: Window, reader: Reader, shown: Slice, over: Span, heroes: Iterable[ClientEvent] = ()
+) -> Section:
+    """Return the section, filtered; with lazy loading, of the members only those who matter. A large one is made in steps."""
     wanted = window.room_filter.state
     if not window.wants(wanted, reader.room_id):
         return NOTHING
-    wants_all = wanted.everything and not wanted.lazy_load_members and reader.is_plain
-    if wants_all and _is_state_of_end(window, shown, over):
-        return Section(orjson.Fragment(_whole(reader, over.end)), False)
-    if wants_all and not over.known:
-        # Whoever comes new to the room gets the same, if the same events stand in the timeline.
-        changes = [event.place(window.db).short for event in shown.events if event.state_key is not None]
-
-        def make() -> bytes:
-            events = _chosen(window, reader, shown, over, heroes)
-            return b"[" + b",".join([event.closed for event in events]) + b"]"
-
-        body = state_bodies.get(window.db, reader.room_id, over.end, "sync_start", make, over.start, *changes)
+    if wanted.everything and not wanted.lazy_load_members and reader.is_plain and not over.known:
+        body = await _at_first(window, reader, shown, over)
         return Section(orjson.Fragment(body), body == b"[]")
-    events = _chosen(window, reader, shown, over, heroes)
-    return Section(reader.render_state(events), not events)
+    chosen = _lazy(window, reader, shown, over, heroes) if wanted.lazy_load_members else _all(window, shown, over)
+    rendered: list[bytes] = []
+    async for events in chosen:
+        if not wanted.everything:
+            events = [event for event in events if reader.passes(event, wanted)]
+        rendered += reader.state_forms(events)
+    return Section(orjson.Fragment(b"[" + b",".join(rendered) + b"]"), not rendered)
 
 
 def _is_state_of_end(window: Window, shown: Slice, over: Span) -> bool:
@@ -88,53 +84,50 @@ def _is_state_of_end(window: Window, shown: Slice, over: Span) -> bool:
     return not over.known and (window.state_after or all(event.state_key is None for event in shown.events))
 
 
-def _whole(reader: Reader, number: int) -> bytes:
-    """Return a whole state, which is the same for everybody."""
-    source = reader.source
-
-    def make() -> bytes:
-        shorts = list(state.ids(source, number).values())
-        events = client_events.get_many(source, short_ids.events_of(source, shorts))
-        return b"[" + b",".join([event.closed for event in events]) + b"]"
-
-    head = state.head(source, reader.room_id)
-    if head is None or head.state != number:
-        return make()
-    return state_bodies.get(source, reader.room_id, number, "sync", make)
+def _in_timeline(source: CacheSource, shown: Slice) -> list[int]:
+    return [event.place(source).short for event in shown.events if event.state_key is not None]
 
 
-def _chosen(
-    window: Window, reader: Reader, shown: Slice, over: Span, heroes: Iterable[ClientEvent]
-) -> list[ClientEvent]:
-    wanted = window.room_filter.state
-    if wanted.lazy_load_members:
-        ids = _lazy(window, reader, shown, over, heroes)
-    else:
-        ids = short_ids.events_of(window.db, list(_entries(window, shown, over).values()))
-    events = client_events.get_many(window.db, ids)
-    if not wanted.everything:
-        events = [event for event in events if reader.passes(event, wanted)]
-    if wanted.lazy_load_members and not wanted.include_redundant_members:
-        # What stands in the timeline is known to the client as well.
-        lazy_members.remember(window, reader.room_id, (*shown.events, *events))
-    return events
+async def _at_first(window: Window, reader: Reader, shown: Slice, over: Span) -> bytes:
+    """Return the state for who knows nothing yet, which is the same for all who come to the same timeline."""
+    source, room_id = window.db, reader.room_id
+
+    def make() -> AsyncIterator[bytes]:
+        return whole_states.listed(b"[", _closed(_all(window, shown, over)), b"]")
+
+    lock = window.ctx.locks.body(room_id)
+    if not _is_state_of_end(window, shown, over):
+        changes = _in_timeline(source, shown)
+        return await state_bodies.get(lock, source, room_id, over.end, "sync_start", make, over.start, *changes)
+    head = state.head(source, room_id)
+    if head is None or head.state != over.end:
+        return b"".join([piece async for piece in make()])
+    return await state_bodies.get(lock, source, room_id, over.end, "sync", make)
 
 
-def _entries(window: Window, shown: Slice, over: Span) -> dict[int, int]:
-    return _after(window, over) if window.state_after else _at_start(window, shown, over)
+async def _closed(chosen: AsyncIterator[list[ClientEvent]]) -> AsyncIterator[list[bytes]]:
+    async for events in chosen:
+        yield [event.closed for event in events]
 
 
-def _after(window: Window, over: Span) -> dict[int, int]:
-    if not over.known:
-        return dict(state.ids(window.db, over.end))
-    return state.diff(window.db, over.known, over.end)[0]
+def _all(window: Window, shown: Slice, over: Span) -> AsyncIterator[list[ClientEvent]]:
+    """Yield all events of the section, some at a time."""
+    return whole_states.forms(window.db, _entries(window, shown, over))
+
+
+def _entries(window: Window, shown: Slice, over: Span) -> Mapping[int, int]:
+    if _is_state_of_end(window, shown, over):
+        return state.ids(window.db, over.end)
+    if window.state_after:
+        return state.diff(window.db, over.known, over.end)[0]
+    return _at_start(window, shown, over)
 
 
 def _at_start(window: Window, shown: Slice, over: Span) -> dict[int, int]:
     source = window.db
     if over.known == over.end == over.start:
         return {}
-    in_timeline = {event.place(source).short for event in shown.events if event.state_key is not None}
+    in_timeline = set(_in_timeline(source, shown))
     if not over.known:
         return _whole_at_start(source, over.start, over.end, in_timeline)
     added = state.diff(source, over.known, over.end)[0]
@@ -155,57 +148,60 @@ def _add_former(entries: dict[int, int], former: Mapping[int, int], in_timeline:
             entries.setdefault(key, short)
 
 
-def _lazy(
+async def _lazy(
     window: Window,
     reader: Reader,
     shown: Slice,
     over: Span,
     heroes: Iterable[ClientEvent],
-) -> list[EventId]:
-    """Return the events of the section but of the members only those who matter, and who of these is missing there.
+) -> AsyncIterator[list[ClientEvent]]:
+    """Yield the events of the section but of the members only those who matter, and who of these is missing there.
 
     Who matters is who sent something in the timeline, the heroes, and of a room that the client knows nothing of the user too. Of a known room every
     change of membership matters: the client cannot learn of it in any other way.
     """
-    source = window.db
-    present: set[str] = set()
-    if _is_state_of_end(window, shown, over):
-        ids = list(_WITHOUT_MEMBERS.get(source, over.end))
-    elif over.known:
-        entries = _entries(window, shown, over)
-        present = {key for event_type, key in short_ids.statekeys_of(source, list(entries)) if event_type == MEMBER}
-        ids = short_ids.events_of(source, list(entries.values()))
+    source, wanted = window.db, window.room_filter.state
+    sent: list[ClientEvent] = []
+    if over.known:
+        async for events in _all(window, shown, over):
+            sent += events
+            yield events
     else:
-        changes = [event.place(source).short for event in shown.events if event.state_key is not None]
-        ids = list(_START_WITHOUT_MEMBERS.get(source, (over.start, over.end, *changes)))
-    for member, event_id in _members_that_matter(window, reader, shown, over, heroes).items():
-        if member not in present and (not over.known or _is_needed(window, reader, member, event_id)):
-            ids.append(event_id)
-    return ids
+        yield client_events.get_many(source, await _without_members(window, shown, over))
+    present = {event.state_key for event in sent if event.type == MEMBER}
+    matter = _members_that_matter(window, reader, shown, over, heroes)
+    missing = [
+        event_id
+        for member, event_id in matter.items()
+        if member not in present and (not over.known or _is_needed(window, reader, member, event_id))
+    ]
+    members = client_events.get_many(source, missing)
+    yield members
+    if not wanted.include_redundant_members:
+        # What stands in the timeline is known to the client as well.
+        given = [event for event in (*sent, *members) if reader.passes(event, wanted)]
+        lazy_members.remember(window, reader.room_id, (*shown.events, *given))
 
 
-def _load_start_without_members(source: CacheSource, key: tuple[int, ...]) -> tuple[EventId, ...]:
-    start, end, *in_timeline = key
-    return tuple(_without_members(source, _whole_at_start(source, start, end, frozenset(in_timeline))))
+async def _without_members(window: Window, shown: Slice, over: Span) -> Sequence[EventId]:
+    """Return the events of a whole state but the members, which are the same for whoever comes new to the room."""
+    source = window.db
+    slot: tuple[int, ...] = (over.end,)
+    if not _is_state_of_end(window, shown, over):
+        slot = (over.start, over.end, *_in_timeline(source, shown))
+    found = _WITHOUT_MEMBERS.peek(source, slot)
+    if found is None:
+        entries = _entries(window, shown, over)
+        steps = whole_states.ids(source, entries, whole_states.is_no_member)
+        found = tuple([event_id async for step in steps for event_id in step])
+        _WITHOUT_MEMBERS.fill(source, slot, found)
+    return found
 
 
-_START_WITHOUT_MEMBERS: Cached[tuple[int, ...], tuple[EventId, ...]] = Cached(
-    "start_without_members", load=_load_start_without_members, weigh=lambda ids: 200 + 60 * len(ids)
+_WITHOUT_MEMBERS: Cached[tuple[int, ...], tuple[EventId, ...] | None] = Cached(
+    "state_without_members", load=lambda source, slot: None, weigh=lambda ids: 200 + 60 * len(ids or ())
 )
-"""By the states at the start and the end of a timeline, and the state events in it: the same for whoever comes new to the room."""
-
-
-def _without_members(source: CacheSource, entries: Mapping[int, int]) -> list[EventId]:
-    keys = short_ids.statekeys_of(source, list(entries))
-    shorts = [short for (event_type, _), short in zip(keys, entries.values(), strict=True) if event_type != MEMBER]
-    return short_ids.events_of(source, shorts)
-
-
-_WITHOUT_MEMBERS: Cached[int, tuple[EventId, ...]] = Cached(
-    "state_without_members",
-    load=lambda source, number: tuple(_without_members(source, state.ids(source, number))),
-    weigh=lambda ids: 100 + 60 * len(ids),
-)
+"""By the state at the end of a timeline; or by those at its start and end, and the state events in it."""
 
 
 def _members_that_matter(

@@ -5,49 +5,53 @@ Source: client-server API, GET /sync, "RoomSummary".
 
 from __future__ import annotations
 
+from contextlib import aclosing
 from typing import Any, Final
 
 from conduit.database.cache import Cached, CacheSource
 from conduit.protocol.ids import RoomId, UserId
-from conduit.service.rooms import client_events, members, short_ids, state
+from conduit.service.rooms import members, state, whole_states
 from conduit.service.rooms.client_events import ClientEvent
 
 MAX_HEROES: Final = 5
+_STEP: Final = 25
+"""How many members are looked at at a time: the first are nearly always those who are wanted."""
 
 
-def _load(source: CacheSource, number: int) -> tuple[ClientEvent, ...]:
+async def _candidates(source: CacheSource, number: int) -> tuple[ClientEvent, ...]:
     """Return the first members by the order in which their membership came: of those in or invited, else of those who left."""
+    held = _CANDIDATES.peek(source, number)
+    if held is not None:
+        return held
     present: list[ClientEvent] = []
     absent: list[ClientEvent] = []
     # Short events are numbered in the order in which they came.
-    for short, key in sorted((short, key) for key, short in state.ids(source, number).items()):
-        if short_ids.statekey_of(source, key)[0] != "m.room.member":
-            continue
-        event = client_events.get(source, short_ids.event_of(source, short))
-        if event is None:
-            continue
-        if event.membership in ("join", "invite"):
-            present.append(event)
+    in_order = dict(sorted(state.ids(source, number).items(), key=lambda entry: entry[1]))
+    async with aclosing(whole_states.forms(source, in_order, whole_states.is_member, step=_STEP)) as steps:
+        async for events in steps:
+            present += [event for event in events if event.membership in ("join", "invite")]
+            absent += [event for event in events if event.membership in ("leave", "ban")]
             # One more than are shown: nobody is told of themselves.
+            del present[MAX_HEROES + 1 :], absent[MAX_HEROES + 1 :]
             if len(present) > MAX_HEROES:
                 break
-        elif event.membership in ("leave", "ban") and len(absent) <= MAX_HEROES:
-            absent.append(event)
-    return (*present, *absent)
+    found = (*present, *absent)
+    _CANDIDATES.fill(source, number, found)
+    return found
 
 
-_CANDIDATES: Cached[int, tuple[ClientEvent, ...]] = Cached(
-    "heroes", load=_load, weigh=lambda events: 100 + 50 * len(events)
+_CANDIDATES: Cached[int, tuple[ClientEvent, ...] | None] = Cached(
+    "heroes", load=lambda source, number: None, weigh=lambda events: 100 + 50 * len(events or ())
 )
 
 
-def heroes(source: CacheSource, number: int, user_id: UserId) -> list[ClientEvent] | None:
+async def heroes(source: CacheSource, number: int, user_id: UserId) -> list[ClientEvent] | None:
     """Return the memberships of the heroes of a state, for the user; `None` if the room has a name or an alias to go by."""
     for event_type, key in (("m.room.name", "name"), ("m.room.canonical_alias", "alias")):
         event = state.get(source, number, event_type)
         if event is not None and event.content.get(key):
             return None
-    others = [event for event in _CANDIDATES.get(source, number) if event.state_key != user_id]
+    others = [event for event in await _candidates(source, number) if event.state_key != user_id]
     present = [event for event in others if event.membership in ("join", "invite")]
     return (present or others)[:MAX_HEROES]
 

@@ -160,3 +160,16 @@ async def test_paths_that_name_no_rule_are_refused(hs: Homeserver, method: str, 
     alice = await hs.register("alice")
     answer = await alice.raw(method, path, {} if method == "PUT" else None)
     assert (answer.status, answer.json()["errcode"]) == (400, "M_INVALID_PARAM")
+
+
+async def test_rules_are_account_data_from_the_first(hs: Homeserver) -> None:
+    """Whoever never changed one: in the first /sync and wherever account data is read; an incremental /sync tells of changes alone."""
+    alice = await person(hs)
+    expected = await alice.get("/pushrules/")
+    first = await alice.sync()
+    assert {"type": "m.push_rules", "content": expected} in first["account_data"]["events"]
+    assert "account_data" not in await alice.sync(first["next_batch"])
+    assert await alice.get(f"/user/{alice.user_id}/account_data/m.push_rules") == expected
+    old = await alice.get("/initialSync")
+    assert {"type": "m.push_rules", "content": expected} in old["account_data"]
+    await alice.get(f"/user/{alice.user_id}/rooms/!room:localhost/account_data/m.push_rules", expect="M_NOT_FOUND")

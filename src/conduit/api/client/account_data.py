@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from conduit.api.request import Json, Request
 from conduit.api.web import Limit, Reply, Routes
 from conduit.protocol.errors import Forbidden, NotFound
 from conduit.protocol.ids import RoomId, parse_room_id
-from conduit.service import account_data
 from conduit.service.actions import set_account_data as action
 from conduit.service.context import Context
 
@@ -40,7 +37,7 @@ async def put_account_data(ctx: Context, req: Request) -> Json:
 async def get_account_data(ctx: Context, req: Request) -> Reply:
     """Return account data, or M_NOT_FOUND. GET /user/{userId}/[rooms/{roomId}/]account_data/{type}."""
     _check_own(req)
-    content: dict[str, Any] | None = account_data.get(ctx.db, req.user_id, _room(req), req.params["type"])
+    content = action.get_account_data(ctx, req.user_id, _room(req), req.params["type"])
     if content is None:
         raise NotFound("No such account data")
     return Reply(content)

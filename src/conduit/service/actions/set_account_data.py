@@ -1,4 +1,4 @@
-"""Set account data and tags. Source: client-server API, "Client Config", "Room Tagging"."""
+"""Set and read account data and tags. Source: client-server API, "Client Config", "Room Tagging"."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from conduit.protocol.errors import BadJson, InvalidParam, MatrixError
 from conduit.protocol.ids import RoomId, UserId, is_user_id
 from conduit.service import account_data
 from conduit.service.context import Context
+from conduit.service.push import rules
 
 TAGS = "m.tag"
 IGNORED = "m.ignored_user_list"
-MANAGED = frozenset({"m.fully_read", "m.push_rules"})
+MANAGED = frozenset({"m.fully_read", rules.TYPE})
 """Types that have endpoints of their own."""
 MAX_TYPE_BYTES = 255
 MAX_TAG_BYTES = 255
@@ -41,6 +42,13 @@ async def set_account_data(
         _check_ignored(content)
     with ctx.db.batch() as batch:
         account_data.put(batch, user_id, room_id, event_type, content)
+
+
+def get_account_data(ctx: Context, user_id: UserId, room_id: RoomId | str, event_type: str) -> dict[str, Any] | None:
+    """Return the content of one item, or `None`. Push rules are there from the first."""
+    if event_type == rules.TYPE and not room_id:
+        return rules.content(ctx.db, user_id)
+    return account_data.get(ctx.db, user_id, room_id, event_type)
 
 
 def _check_ignored(content: dict[str, Any]) -> None:

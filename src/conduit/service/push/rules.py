@@ -6,6 +6,8 @@ are listed in a tree, so that an event looks only at those of them who are in it
 
 from __future__ import annotations
 
+from typing import Any
+
 from conduit.database import trees
 from conduit.database.cache import Cached, CacheSource
 from conduit.database.database import Batch
@@ -20,6 +22,11 @@ TYPE = "m.push_rules"
 def ruleset(source: CacheSource, user_id: UserId) -> Ruleset:
     """Return the user's rules, to be read or changed and put back by `put`."""
     return Ruleset.from_content(user_id, account_data.get(source, user_id, "", TYPE))
+
+
+def content(source: CacheSource, user_id: UserId) -> dict[str, Any]:
+    """Return the content of `m.push_rules`: also of who never changed a rule, and with all that is predefined today."""
+    return ruleset(source, user_id).content()
 
 
 def put(batch: Batch, user_id: UserId, changed: Ruleset) -> None:

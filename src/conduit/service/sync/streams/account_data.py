@@ -8,6 +8,7 @@ from typing import Any
 from conduit.protocol.filters import EventFilter
 from conduit.protocol.ids import RoomId
 from conduit.service import account_data
+from conduit.service.push import rules
 from conduit.service.sync.window import Window
 
 Items = Mapping[str, Mapping[str, Any]]
@@ -15,10 +16,13 @@ Items = Mapping[str, Mapping[str, Any]]
 
 
 def changes(window: Window) -> Items:
-    """Return what was set in the interval, for an initial sync everything: for all rooms in one go."""
+    """Return what was set in the interval, for an initial sync everything, also the push rules of who never changed any: for all rooms in one go."""
     if not window.own_news:
         return {}
-    return account_data.changes(window.db, window.user_id, window.since, window.upto)
+    found = account_data.changes(window.db, window.user_id, window.since, window.upto)
+    if window.initial:
+        found.setdefault("", {})[rules.TYPE] = rules.content(window.db, window.user_id)
+    return found
 
 
 def everything(window: Window, room_id: RoomId) -> Mapping[str, Any]:

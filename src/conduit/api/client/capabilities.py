@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from conduit.api.request import Json, Request
+from conduit.api.request import Json, Request, Requester
 from conduit.api.web import Auth, Limit, Routes
 from conduit.config.schema import Config
 from conduit.protocol.room_versions import ROOM_VERSIONS
 from conduit.service.context import Context
+from conduit.service.users import profiles
 
 routes = Routes()
 
@@ -18,19 +19,30 @@ UNSTABLE = frozenset({"3", "4", "5"})
 async def get_capabilities(ctx: Context, req: Request) -> Json:
     """Tell the capabilities. <https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3capabilities>."""
     assert req.requester is not None
+    is_user = not req.requester.is_guest
     capabilities: Json = {
-        "m.change_password": {"enabled": True},
+        "m.change_password": {"enabled": is_user},
         "m.room_versions": _room_versions(ctx.config),
-        "m.set_displayname": {"enabled": True},
-        "m.set_avatar_url": {"enabled": True},
+        **_profile(req.requester),
         "m.3pid_changes": {"enabled": False},
-        "m.get_login_token": {"enabled": True},
-        "m.profile_fields": {"enabled": True},
+        "m.get_login_token": {"enabled": is_user},
         "m.forget_forced_upon_leave": {"enabled": False},
     }
     if req.requester.is_admin:
         capabilities["m.account_moderation"] = {"suspend": True, "lock": True}
     return {"capabilities": capabilities}
+
+
+def _profile(requester: Requester) -> Json:
+    """Return what the caller may change of the profile, as `client.profile` has it, and the two older ways to say so."""
+    fields: Json = {"enabled": not requester.suspended}
+    if requester.is_guest:
+        fields["allowed"] = [profiles.DISPLAYNAME]
+    return {
+        "m.profile_fields": fields,
+        "m.set_displayname": {"enabled": not requester.suspended},
+        "m.set_avatar_url": {"enabled": not (requester.suspended or requester.is_guest)},
+    }
 
 
 def _room_versions(config: Config) -> Json:

@@ -41,6 +41,19 @@ def test_reads_find_what_was_put(db: Database) -> None:
     assert named.get_many(db, ["bob", "nobody", "ann"]) == [3, None, 3]
 
 
+def test_many_rows_are_put_under_one_prefix(db: Database) -> None:
+    """They are the rows that putting each would write; the prefix must be all but the last part."""
+    with db.batch() as batch:
+        counted.put_under(batch, ("!new",), {1: "one", 2: "two"})
+        triple.put_under(batch, ("!new", 7), {"@a": "x"})
+        with pytest.raises(TypeError):
+            triple.put_under(batch, ("!new",), {7: "x"})
+        with pytest.raises(TypeError):
+            named.put_under(batch, (), {"carl": 4})
+    assert list(counted.scan(db, ("!new",))) == [(("!new", 1), "one"), (("!new", 2), "two")]
+    assert triple.get(db, ("!new", 7, "@a")) == "x"
+
+
 def test_prefix_stops_at_its_separator(db: Database) -> None:
     """`!r` is not the beginning of `!r2`."""
     assert [count for _, count in counted.keys(db, ("!r",))] == [1, 2, 3, 4, 5]

@@ -6,7 +6,7 @@ takes a `Batch`. Callers pass and receive Python values: bytes stay below this f
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Generic, Protocol, TypeVar
 
 from conduit.database.codec import Codec
@@ -97,6 +97,21 @@ class Tree(Generic[K, V]):
     def put_all(self, sink: Sink, keys: Iterable[K], value: V) -> None:
         """Set each of `keys` to `value`."""
         sink.put_all(self.name, map(self._encode_key, keys), self._encode_value(value))
+
+    def put_under(self, sink: Sink, prefix: tuple[Any, ...], values: Mapping[Any, V]) -> None:
+        """Set the entries whose keys are the parts `prefix` and one more, which is the key in `values`: all the last part of a plain row."""
+        part = self.key.layout[len(prefix) :]
+        if not prefix or len(part) != 1:
+            raise TypeError(f"keys of {self.name} are not {len(prefix)} parts and one more")
+        head, encode_last, encode_value, put, name = (
+            self._prefix(prefix),
+            part[0].encode,
+            self._encode_value,
+            sink.put,
+            self.name,
+        )
+        for last, value in values.items():
+            put(name, head + encode_last(last), encode_value(value))
 
     def delete(self, sink: Sink, key: K) -> None:
         """Remove `key`, if it is there."""

@@ -123,3 +123,15 @@ def test_other_one_time_keys_are_refused(name: str, value: Any, error: type[Matr
     """By their names, their forms and their sizes."""
     with pytest.raises(error):
         shapes.one_time_keys({name: value}, "one_time_keys")
+
+
+@pytest.mark.parametrize(
+    ("bad", "error"),
+    [({"key": BIG}, TooLarge), ({"key": "k", "more": BIG}, TooLarge), ({"key": "k", "more": 1.5}, BadJson)],
+)
+def test_each_of_many_one_time_keys_is_checked(bad: dict[str, Any], error: type[MatrixError]) -> None:
+    """What is wrong with one key is wrong beside many good ones too."""
+    good = {f"a:{number}": {"key": "k"} for number in range(50)}
+    assert shapes.one_time_keys(good, "one_time_keys") == good
+    with pytest.raises(error):
+        shapes.one_time_keys({**good, "a:bad": bad}, "one_time_keys")

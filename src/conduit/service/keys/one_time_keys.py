@@ -7,7 +7,7 @@ Source: client-server API, "One-time and fallback keys"; POST /keys/upload, POST
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import orjson
@@ -60,16 +60,20 @@ def upload(batch: Batch, user_id: UserId, device_id: DeviceId, keys: Mapping[str
         return
     held = counts(batch, user_id, device_id)
     # Conduit writes the key id as a JSON string, with its quotes.
-    rows = [(user_id, device_id, orjson.dumps(key_id).decode()) for key_id in keys]
-    has_some = any(held.values())
-    present = trees.onetimekeyid_onetimekeys.get_many(batch, rows) if has_some else [None] * len(rows)
+    quoted = {orjson.dumps(key_id).decode(): key for key_id, key in keys.items()}
+    new_ids: Iterable[str] = keys
+    if any(held.values()):
+        rows = [(user_id, device_id, name) for name in quoted]
+        present = trees.onetimekeyid_onetimekeys.get_many(batch, rows)
+        known = {row[2]: key for row, key in zip(rows, present, strict=True) if key is not None}
+        for name, key in known.items():
+            if quoted.pop(name) != key:
+                raise InvalidParam(f"A different one-time key {orjson.loads(name)} was uploaded before")
+        new_ids = map(orjson.loads, quoted)
+    trees.onetimekeyid_onetimekeys.put_under(batch, (user_id, device_id), quoted)
     new: dict[str, list[str]] = {}
-    for row, (key_id, key), known in zip(rows, keys.items(), present, strict=True):
-        if known is None:
-            trees.onetimekeyid_onetimekeys.put(batch, row, key)
-            new.setdefault(key_id.partition(":")[0], []).append(key_id)
-        elif known != key:
-            raise InvalidParam(f"A different one-time key {key_id} was uploaded before")
+    for key_id in new_ids:
+        new.setdefault(key_id.partition(":")[0], []).append(key_id)
     for algorithm, key_ids in new.items():
         for first in range(0, len(key_ids), _ROW_IDS):
             pack = _SEPARATOR.join(key_ids[first : first + _ROW_IDS])

@@ -9,6 +9,7 @@ Source: server-server API, `/state_ids`, `/state`, `/event`; `omit_members` of `
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urlencode
 
@@ -42,10 +43,20 @@ _MAX_IDS = 64 << 20
 _SECONDS = 300.0
 _STEP = 2000
 _ARRAYS = frozenset({"pdus", "auth_chain"})
+JOIN_ARRAYS = frozenset({"state", "auth_chain"})
+"""The lists of events in the answer to a join."""
 
 
-async def complete(ctx: Context, room_id: RoomId) -> None:
-    """Fetch what is missing of a room, for as long as it takes. Returns when all is known, or nobody here is in the room any more."""
+async def complete(ctx: Context, room_id: RoomId, told: bytes = b"") -> None:
+    """Fetch what is missing of a room, for as long as it takes. Returns when all is known, or nobody here is in the room any more.
+
+    `told` is the answer to the join, if it holds the whole state: then nobody need be asked, unless it is no good.
+    """
+    if told:
+        await ctx.outbound.keyring.prefetch(told)
+        parts = pieces(told, JOIN_ARRAYS)
+        del told  # it is large, and gone when all pieces are taken
+        await _complete_as_told(ctx, room_id, parts)
     pause = FIRST_PAUSE
     while True:
         known = partial.find(ctx.db, room_id)
@@ -79,14 +90,40 @@ async def complete_from(ctx: Context, room_id: RoomId, known: Partial, server: S
     state_ids, chain_ids = await _ids(ctx, server, room_id, known.event_id)
     missing = await _missing(ctx, [*state_ids, *chain_ids])
     answer, broken_off = await _fetch(ctx, server, room_id, version, known.event_id, missing)
+    await _keep(ctx, room_id, server, answer)
+    if broken_off is not None:
+        # The room is not complete without the rest. Who is asked next need not tell what has come.
+        raise broken_off
+    await _settle(ctx, room_id, known, server, answer, state_ids)
+
+
+async def _complete_as_told(ctx: Context, room_id: RoomId, parts: Iterator[tuple[str, Any]]) -> None:
+    """Complete the room with the pieces of the answer to its join, if they are good."""
+    known = partial.find(ctx.db, room_id)
+    if known is None:
+        return
+    server, version = known.via[0], versions.version_of(ctx.db, room_id)
+    try:
+        answer = await foreign_state.read(ctx, version, room_id, parts, JOIN_ARRAYS)
+        await _keep(ctx, room_id, server, answer)
+        await _settle(ctx, room_id, known, server, answer, list(dict.fromkeys(answer.lists["state"])))
+    except (RemoteError, MatrixError, DiskFull) as error:
+        log.info("room_not_completed", room_id=room_id, server=server, reason=str(error))
+
+
+async def _keep(ctx: Context, room_id: RoomId, server: ServerName, answer: Answer) -> None:
+    """Judge the events of an answer and store them."""
     create = state.current(ctx.db, room_id, "m.room.create")
     if create is None:
         raise Unreachable(server, "the room is gone")
     await foreign_state.judge(ctx.db, answer, create)
     await import_room.stage_events(ctx, answer)
-    if broken_off is not None:
-        # The room is not complete without the rest. Who is asked next need not tell what has come.
-        raise broken_off
+
+
+async def _settle(
+    ctx: Context, room_id: RoomId, known: Partial, server: ServerName, answer: Answer, state_ids: list[EventId]
+) -> None:
+    """Let the state before the join be what was known of it and what `state_ids` name, and everything since follow."""
     whole = await _whole(ctx, room_id, known.event_id, state_ids, answer)
     number = await import_room.number_of(ctx, whole)
     async with ctx.locks.room(room_id):

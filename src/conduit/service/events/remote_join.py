@@ -9,9 +9,10 @@ Source: server-server API, "Joining Rooms", "Restricted rooms"; client-server AP
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
+import orjson
 import structlog
 
 from conduit.database.database import Batch
@@ -23,7 +24,16 @@ from conduit.protocol.pdu import Event
 from conduit.protocol.room_versions import version_of_create
 from conduit.protocol.signing import with_signature
 from conduit.service.context import Context
-from conduit.service.events import complete_room, foreign_state, handshake, import_room, incoming, intents, receive
+from conduit.service.events import (
+    complete_room,
+    core_state,
+    foreign_state,
+    handshake,
+    import_room,
+    incoming,
+    intents,
+    receive,
+)
 from conduit.service.events.accept import accept
 from conduit.service.events.foreign_state import Answer
 from conduit.service.events.intents import Intent
@@ -39,19 +49,23 @@ JOIN_SECONDS = 300.0
 KEYS_SECONDS = 10.0
 """How long the keys of the room's servers are waited for before its events are looked at; those of the dead take longer."""
 MAX_ROOM_SERVERS = 20_000
-_ARRAYS = frozenset({"state", "auth_chain"})
+LARGE = 2 << 20
+"""Of an answer of more bytes than these the members wait, as they do where the other server leaves them out."""
 _V1_ANSWER = re.compile(rb"\s*\[\s*200\s*,\s*(\{.*\})\s*\]\s*", re.DOTALL)
 
-Parts = Iterator[tuple[str, Any]]
 Settle = Callable[[Batch, Event], None]
 
 
 class Joined(NamedTuple):
-    """What came of a handshake: our event as it stands in the room now, and the answer that came with it."""
+    """What came of a handshake: our event as it stands in the room now, and the answer that came with it.
+
+    `told` is the answer as it came, if only a part of it has been looked at.
+    """
 
     event: Event
     answer: Answer
     server: ServerName
+    told: bytes = b""
 
 
 async def join_room(
@@ -118,7 +132,7 @@ async def _shake_hands(
         intents.begin(batch, Intent(room_id, user_id, "join", server, event))
     await ctx.db.durable()
     try:
-        parts = await send(ctx, server, event)
+        body = await send(ctx, server, event)
     except Refused:
         with ctx.db.batch() as batch:
             intents.end(batch, room_id, user_id)
@@ -127,7 +141,7 @@ async def _shake_hands(
         await take_back(ctx, room_id, user_id)  # it may have arrived all the same
         raise
     try:
-        return await _read(ctx, server, event, parts)
+        return await _read(ctx, server, event, body)
     except RemoteError:
         await take_back(ctx, room_id, user_id)
         raise
@@ -135,16 +149,16 @@ async def _shake_hands(
 
 async def resume(ctx: Context, intent: Intent) -> None:
     """Send a join once more, whose answer was lost with the process, and show the room. Raises a `RemoteError`. Held: the room's `entry` lock."""
-    parts = await send(ctx, intent.server, intent.event)
-    joined = await _read(ctx, intent.server, intent.event, parts)
+    body = await send(ctx, intent.server, intent.event)
+    joined = await _read(ctx, intent.server, intent.event, body)
     if members.joined_local(ctx.db, intent.room_id, ctx.server_name):
         await _receive(ctx, intent.server, joined.event)
     else:
         await _take_over(ctx, joined, lambda batch, event: None)
 
 
-async def send(ctx: Context, server: ServerName, event: Event) -> Parts:
-    """Send our join to `server` and return its answer piece by piece; raises a `RemoteError`."""
+async def send(ctx: Context, server: ServerName, event: Event) -> bytes:
+    """Send our join to `server` and return its answer, a JSON object; raises a `RemoteError`."""
     federation = ctx.outbound.federation
     for version in ("v2", "v1"):
         target = federation.path(f"/_matrix/federation/{version}/send_join", event.room_id, event.event_id)
@@ -164,20 +178,32 @@ async def send(ctx: Context, server: ServerName, event: Event) -> Parts:
             if version == "v2" and refused.is_unrecognised:
                 continue
             raise
-        await ctx.outbound.keyring.prefetch(answer.body, seconds=KEYS_SECONDS)
         if version == "v2":
-            return pieces(answer.body, _ARRAYS)
+            return answer.body
         match = _V1_ANSWER.fullmatch(answer.body)
         if match is None:
             raise Unreachable(server, "its answer is not understood")
-        return pieces(match[1], _ARRAYS)
+        return match[1]
     raise Unreachable(server, "it knows no send_join")
 
 
-async def _read(ctx: Context, server: ServerName, event: Event, parts: Parts) -> Joined:
-    """Return the checked answer with the rules applied to each event, and our join as the other server has signed it."""
+async def _read(ctx: Context, server: ServerName, event: Event, body: bytes) -> Joined:
+    """Return the checked answer with the rules applied to each event, and our join as the other server has signed it.
+
+    Of a large answer that holds all members only the core.
+    """
+    told = b""
     try:
-        answer = await foreign_state.read(ctx, event.version, event.room_id, parts, _ARRAYS)
+        core = await core_state.parts_of(body, complete_room.JOIN_ARRAYS, event) if len(body) > LARGE else None
+        if core is None:
+            await ctx.outbound.keyring.prefetch(body, seconds=KEYS_SECONDS)
+            parts = pieces(body, complete_room.JOIN_ARRAYS)
+        else:
+            told = body
+            await ctx.outbound.keyring.prefetch(orjson.dumps([value for _, value in core]), seconds=KEYS_SECONDS)
+            parts = iter(core)
+        del body
+        answer = await foreign_state.read(ctx, event.version, event.room_id, parts, complete_room.JOIN_ARRAYS)
         create = foreign_state.create_of(answer, "state")
         if create is None or version_of_create(create.content) is not event.version:
             raise Unreachable(server, "its answer holds no create event of the room")
@@ -187,7 +213,7 @@ async def _read(ctx: Context, server: ServerName, event: Event, parts: Parts) ->
     if create.event_id in answer.rejected:
         raise Unreachable(server, "the room's create event breaks the rules")
     event = await _countersigned(ctx, server, event, answer.others.get("event"))
-    return Joined(event, answer, server)
+    return Joined(event, answer, server, told)
 
 
 async def _countersigned(ctx: Context, server: ServerName, event: Event, theirs: object) -> Event:
@@ -212,7 +238,7 @@ async def _countersigned(ctx: Context, server: ServerName, event: Event, theirs:
 
 async def _take_over(ctx: Context, joined: Joined, settle: Settle) -> Event:
     """Store the room and show it, with the join as its newest event."""
-    event, answer, server = joined
+    event, answer, server, told = joined
     room_id = event.room_id
     entries = await foreign_state.as_state(answer, "state")
     _authorise(ctx, joined, entries)
@@ -238,7 +264,7 @@ async def _take_over(ctx: Context, joined: Joined, settle: Settle) -> Event:
             intents.end(batch, room_id, UserId(event.sender))
             settle(batch, event)
     if is_partial:
-        ctx.tasks.spawn(complete_room.complete(ctx, room_id), name="members of a room")
+        ctx.tasks.spawn(complete_room.complete(ctx, room_id, told), name="members of a room")
     log.info(
         "room_joined",
         room_id=room_id,
@@ -254,7 +280,7 @@ async def _take_over(ctx: Context, joined: Joined, settle: Settle) -> Event:
 
 def _authorise(ctx: Context, joined: Joined, entries: import_room.StateMap) -> None:
     """Raise `Unreachable` unless the join is allowed by the events that it cites, and by the state that it is to stand on."""
-    event, answer, server = joined
+    event, answer, server, _ = joined
     create = answer.accepted(entries[("m.room.create", "")])
     assert create is not None, "it has been judged"
     cited = [answer.accepted(auth) or foreign_state.known(ctx.db, event.room_id, auth) for auth in event.auth_events]

@@ -540,6 +540,7 @@ thread_aside = Tree(
 pushrules_own = Tree(
     "pushrules_own", key=one(TEXT), value=EMPTY, ours=True, doc="users whose push rules differ from the predefined ones"
 )
+ignoring = Tree("ignoring", key=one(TEXT), value=EMPTY, ours=True, doc="users who ignore somebody")
 receipt = Tree(
     "receipt",
     key=row(U64, TEXT, TEXT, TEXT),

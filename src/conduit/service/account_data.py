@@ -15,7 +15,9 @@ from conduit.protocol.ids import RoomId, UserId
 
 Content = dict[str, Any]
 
-_HOT = frozenset({"m.push_rules", "m.ignored_user_list", "m.direct"})
+IGNORED = "m.ignored_user_list"
+
+_HOT = frozenset({"m.push_rules", IGNORED, "m.direct"})
 """Types that the server itself reads again and again: kept in a cache."""
 
 
@@ -43,9 +45,29 @@ def get(source: CacheSource, user_id: UserId, room_id: RoomId | str, event_type:
 
 def ignored_users(source: CacheSource, user_id: UserId) -> Collection[str]:
     """Return whom the user ignores."""
-    content = get(source, user_id, "", "m.ignored_user_list")
+    content = get(source, user_id, "", IGNORED)
     listed = None if content is None else content.get("ignored_users")
     return listed.keys() if isinstance(listed, dict) else ()
+
+
+_ignoring: Cached[str, frozenset[str]] = Cached(
+    "ignoring_users",
+    load=lambda source, _: frozenset(trees.ignoring.keys(source)),
+    weigh=lambda users: 200 + 120 * len(users),
+)
+
+
+def ignoring(source: CacheSource) -> frozenset[str]:
+    """Return the local users who ignore anybody; kept in memory."""
+    return _ignoring.get(source, "")
+
+
+def _note_ignoring(batch: Batch, user_id: UserId) -> None:
+    if ignored_users(batch, user_id):
+        trees.ignoring.put(batch, user_id, True)
+    else:
+        trees.ignoring.delete(batch, user_id)
+    _ignoring.forget(batch, "")
 
 
 def put(batch: Batch, user_id: UserId, room_id: RoomId | str, event_type: str, content: Content) -> None:
@@ -62,6 +84,8 @@ def put(batch: Batch, user_id: UserId, room_id: RoomId | str, event_type: str, c
     trees.accountdata_stream.put(batch, (user_id, count), (room_id, event_type))
     if event_type in _HOT:
         _contents.forget(batch, (user_id, room_id, event_type))
+    if event_type == IGNORED and not room_id:
+        _note_ignoring(batch, user_id)
     batch.wake(("user", user_id))
 
 
@@ -96,3 +120,4 @@ def delete_all(batch: Batch, user_id: UserId) -> None:
         trees.roomusertype_roomuserdataid.delete(batch, (room_id, user_id, event_type))
         trees.accountdata_stream.delete(batch, key)
         _contents.forget(batch, (user_id, room_id, event_type))
+    _note_ignoring(batch, user_id)

@@ -144,6 +144,7 @@ def _fill_rest(world: World, alice: str, bob: str) -> None:
     conduit.account_data(room.room_id, alice, "m.tag", {"tags": {"m.favourite": {}}})
     own = {"rule_id": "cake", "default": False, "enabled": True, "actions": ["notify"], "pattern": "cake"}
     conduit.account_data("", bob, "m.push_rules", {"global": {"content": [own]}})
+    conduit.account_data("", bob, "m.ignored_user_list", {"ignored_users": {"@spam:elsewhere.org": {}}})
     for name in ("AAAA", "BBBB"):
         key_id = f'"signed_curve25519:{name}"'
         conduit.put("onetimekeyid_onetimekeys", joined(alice, "DEVICE", key_id), b'{"key":"x"}')

@@ -39,3 +39,8 @@ def test_account_data_is_in_order_of_time(world: World, db: Database) -> None:
 def test_users_with_rules_of_their_own_are_noted(db: Database) -> None:
     """A rule that somebody has added counts; the rules that Conduit gives everybody do not."""
     assert list(trees.pushrules_own.keys(db)) == ["@bob:localhost"]
+
+
+def test_users_who_ignore_somebody_are_noted(db: Database) -> None:
+    """What ignored users say is not counted as unread for them."""
+    assert list(trees.ignoring.keys(db)) == ["@bob:localhost"]

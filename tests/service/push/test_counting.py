@@ -16,6 +16,7 @@ from conduit.protocol.ids import EventId, RoomId, UserId
 from conduit.protocol.pdu import Event
 from conduit.protocol.push.conditions import Circumstances
 from conduit.protocol.push.ruleset import Ruleset, evaluate, parse_rule, tweaks
+from conduit.service import account_data
 from conduit.service.actions import mark_read
 from conduit.service.presence import Presence
 from conduit.service.push import counting, rules
@@ -102,6 +103,11 @@ class Model:
             change(ruleset, self.room_id)
             rules.put(batch, user_id, ruleset)
 
+    def ignore(self, user_id: UserId, ignored: list[UserId]) -> None:
+        """Let a user ignore these, and nobody else."""
+        with self.world.db.batch() as batch:
+            account_data.put(batch, user_id, "", account_data.IGNORED, {"ignored_users": {one: {} for one in ignored}})
+
     def check(self) -> None:
         """Hold every user's counts against the naive ones."""
         for user_id in USERS:
@@ -124,6 +130,8 @@ class Model:
         for user_id in self.joined - {event.sender}:
             own = list(rules.ruleset(self.world.db, user_id).enabled())
             notify, highlight, _ = tweaks(evaluate(own, seen, circumstances))
+            if event.state_key is None and event.sender in account_data.ignored_users(self.world.db, user_id):
+                notify = highlight = False
             self.counted[user_id].append(_Counted(self._at(event), self._thread(event), notify, highlight))
 
     def _thread(self, event: Event | None) -> str:
@@ -214,8 +222,9 @@ _RECEIPTS = st.tuples(
 )
 _CHANGES = st.tuples(st.just("rule"), st.sampled_from(USERS), st.sampled_from(RULES))
 _JOINS = st.tuples(st.just("join"), st.sampled_from([BOB, CAROL]))
+_IGNORES = st.tuples(st.just("ignore"), st.sampled_from(USERS), st.lists(st.sampled_from(USERS), max_size=2))
 _STEPS: Any = st.lists(
-    st.one_of(_EVENTS, _EVENTS, _EVENTS, _STATE, _RECEIPTS, _RECEIPTS, _CHANGES, _JOINS), max_size=25
+    st.one_of(_EVENTS, _EVENTS, _EVENTS, _STATE, _RECEIPTS, _RECEIPTS, _CHANGES, _JOINS, _IGNORES), max_size=25
 )
 
 
@@ -233,7 +242,7 @@ def _content(model: Model, msgtype: str, body: str, relation: Any, mentions: Any
 @settings(max_examples=100, deadline=None)
 @given(_STEPS)
 def test_counts_equal_a_naive_evaluation_after_any_history(steps: list[tuple[Any, ...]]) -> None:
-    """Messages, edits, threads, mentions, receipts of all kinds, rules of one's own, and joins, in any order."""
+    """Messages, edits, threads, mentions, receipts of all kinds, rules of one's own, joins, and ignored users, in any order."""
     model = Model()
     model.send(ALICE, "m.room.message", {"msgtype": "m.text", "body": "first"})
     for act, *rest in steps:
@@ -247,6 +256,8 @@ def test_counts_equal_a_naive_evaluation_after_any_history(steps: list[tuple[Any
             model.receipt(*rest)
         elif act == "rule":
             model.rule(*rest)
+        elif act == "ignore":
+            model.ignore(*rest)
         else:
             model.join(*rest)
         model.check()
@@ -304,3 +315,19 @@ def test_actions_depend_on_the_name_in_the_room() -> None:
     assert counting.actions_for(model.world.db, event, BOB) != HIGHLIGHT
     model.world.join(model.room_id, BOB, displayname="Robert")
     assert counting.actions_for(model.world.db, event, BOB) == HIGHLIGHT
+
+
+def test_nothing_that_an_ignored_user_says_is_unread() -> None:
+    """Not even a mention; what others say is, and all of it once nobody is ignored any more."""
+    model = Model()
+    mention = {"msgtype": "m.text", "body": "x", "m.mentions": {"user_ids": [BOB]}}
+    model.ignore(BOB, [ALICE])
+    assert account_data.ignoring(model.world.db) == {BOB}
+    model.send(ALICE, "m.room.message", mention)
+    model.send(CAROL, "m.room.message", {"msgtype": "m.text", "body": "y"})
+    assert unread(model.world, model.room_id, BOB).main == Counts(1, 0)
+    assert unread(model.world, model.room_id, CAROL).main == Counts(0, 0)
+    model.ignore(BOB, [])
+    assert not account_data.ignoring(model.world.db)
+    model.send(ALICE, "m.room.message", mention)
+    assert unread(model.world, model.room_id, BOB).main == Counts(2, 1)

@@ -1,8 +1,9 @@
-"""Step: accounts, their words in the user directory, their stored data in order of time, and whose push rules are their own."""
+"""Step: accounts, their words in the user directory, their stored data in order of time, whose push rules are their own, and who ignores somebody."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Any
 
 from conduit.database import trees
@@ -33,8 +34,8 @@ def run(bulk: Bulk) -> None:
             trees.roomuserdataid_accountdata.delete(bulk, row)  # replaced, and left behind by a crash
             continue
         trees.accountdata_stream.put(bulk, (user_id, count), (room_id, event_type))
-        if event_type == "m.push_rules" and not room_id:
-            _note_rules(bulk, user_id, stored.get("content") if isinstance(stored, dict) else None)
+        if not room_id and event_type in _NOTED:
+            _NOTED[event_type](bulk, user_id, stored.get("content") if isinstance(stored, dict) else None)
 
 
 def _write_account(bulk: Bulk, user_id: str, password: str, admin: bool, services: list[re.Pattern[str]]) -> None:
@@ -99,3 +100,17 @@ def _note_rules(bulk: Bulk, user_id: str, content: Any) -> None:
         trees.pushrules_own.delete(bulk, user_id)
     else:
         trees.pushrules_own.put(bulk, user_id, True)
+
+
+def _note_ignoring(bulk: Bulk, user_id: str, content: Any) -> None:
+    ignored = content.get("ignored_users") if isinstance(content, dict) else None
+    if isinstance(ignored, dict) and ignored:
+        trees.ignoring.put(bulk, user_id, True)
+    else:
+        trees.ignoring.delete(bulk, user_id)
+
+
+_NOTED: dict[str, Callable[[Bulk, str, Any], None]] = {
+    "m.push_rules": _note_rules,
+    "m.ignored_user_list": _note_ignoring,
+}

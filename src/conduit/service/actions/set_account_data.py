@@ -11,7 +11,6 @@ from conduit.service.context import Context
 from conduit.service.push import rules
 
 TAGS = "m.tag"
-IGNORED = "m.ignored_user_list"
 MANAGED = frozenset({"m.fully_read", rules.TYPE})
 """Types that have endpoints of their own."""
 MAX_TYPE_BYTES = 255
@@ -38,7 +37,7 @@ async def set_account_data(
     check_type(event_type)
     if event_type in MANAGED:
         raise ManagedByServer(f"Cannot set {event_type} through this API")
-    if event_type == IGNORED and not room_id:
+    if event_type == account_data.IGNORED and not room_id:
         _check_ignored(content)
     with ctx.db.batch() as batch:
         account_data.put(batch, user_id, room_id, event_type, content)

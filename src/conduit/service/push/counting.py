@@ -2,7 +2,7 @@
 
 The cost of a message must not grow with the members of its room. An event that notifies by the predefined push rules writes one row, with its ordinal number
 among such events of the room and thread: for somebody with predefined rules the unread count is a difference of two ordinals. A row for
-a person is written only where the outcome differs: for those mentioned, and for users with rules of their own. Nobody is notified of his own events,
+a person is written only where the outcome differs: for those mentioned, for users with rules of their own, and for who ignores the sender. Nobody is notified of his own events,
 and what somebody sends is read by him: that mark stands among the receipts.
 
 Source: client-server API, "Receiving notifications", "Marking notifications as read", "Push Rules".
@@ -10,7 +10,7 @@ Source: client-server API, "Receiving notifications", "Marking notifications as 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from conduit.database import trees
@@ -22,6 +22,7 @@ from conduit.protocol.ids import EventId, RoomId, ServerName, UserId
 from conduit.protocol.pdu import Event
 from conduit.protocol.push.conditions import Circumstances
 from conduit.protocol.push.ruleset import evaluate, tweaks
+from conduit.service import account_data
 from conduit.service.push import rules
 from conduit.service.rooms import members, receipts, short_ids, state, threads
 
@@ -176,18 +177,36 @@ def _personal(
     """Return the local members whose outcome differs from everybody's, with theirs."""
     own_rules = rules.users_with_own(source)
     mentions = relations.mentions(event.content) if "m.mentions" in event.content else None
-    if not own_rules and (mentions is None or not mentions.user_ids):
+    ignoring = account_data.ignoring(source)
+    if not own_rules and not ignoring and (mentions is None or not mentions.user_ids):
         return
     local = members.joined_local(source, event.room_id, server_name)
+    deaf = _deaf(source, event, ignoring & local)
+    if everybody.notify:
+        for deaf_user in deaf:
+            yield deaf_user, Outcome(False, False)
     if mentions is not None and event.type.lower() != "m.room.member" and not _is_notice(event.content):
         for user_id in mentions.user_ids:
-            if user_id in local and user_id != event.sender and user_id not in own_rules and not everybody.highlight:
+            if user_id not in local or user_id in own_rules or user_id in deaf or everybody.highlight:
+                continue
+            if user_id != event.sender:
                 yield UserId(user_id), Outcome(True, True)
     for user_id in own_rules & local:
-        if user_id != event.sender:
+        if user_id != event.sender and user_id not in deaf:
             outcome = _evaluate(source, event, user_id)
             if outcome != everybody:
                 yield user_id, outcome
+
+
+def _deaf(source: CacheSource, event: Event, ignoring: Collection[str]) -> Collection[UserId]:
+    """Return those of the `ignoring` who ignore the event's sender, and are not told of it; state is told of whoever sent it."""
+    if event.state_key is not None:
+        return ()
+    return {
+        UserId(user_id)
+        for user_id in ignoring
+        if user_id != event.sender and event.sender in account_data.ignored_users(source, UserId(user_id))
+    }
 
 
 def actions_for(source: CacheSource, event: Event, user_id: UserId) -> list[Any]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from conduit.api import limits
 from conduit.api.limits import Limit, Limits, address_key
 from conduit.config.schema import Rate, RateLimits
 from conduit.protocol.errors import LimitExceeded
@@ -76,7 +75,7 @@ def test_every_class_has_a_setting() -> None:
 
 def test_memory_is_bounded(clock: ManualClock, monkeypatch: pytest.MonkeyPatch) -> None:
     """A flood of addresses does not pile up, and full buckets are dropped first."""
-    monkeypatch.setattr(limits, "MAX_BUCKETS", 100)
+    monkeypatch.setattr("conduit.utils.buckets.MAX_BUCKETS", 100)
     buckets = _limits(clock)
     for number in range(1000):
         buckets.charge(Limit.MESSAGE, f"10.0.{number // 250}.{number % 250}")

@@ -1,8 +1,4 @@
-"""How often a caller may ask: one bucket for each class of requests and each user, or address if there is no user.
-
-A bucket is a single number, the moment at which it would be full again (the "generic cell rate algorithm"): it takes one
-dict entry while it is not full and none at all otherwise.
-"""
+"""How often a caller may ask: one bucket for each class of requests and each user, or address if there is no user."""
 
 from __future__ import annotations
 
@@ -12,10 +8,8 @@ from ipaddress import IPv6Address, ip_address
 
 from conduit.config.schema import RateLimits
 from conduit.protocol.errors import LimitExceeded
+from conduit.utils.buckets import Buckets
 from conduit.utils.clock import Clock
-
-MAX_BUCKETS = 50_000
-"""For each class. Beyond it the oldest are forgotten, which can only let a caller through too early."""
 
 
 class Limit(Enum):
@@ -35,21 +29,12 @@ class Limit(Enum):
     FEDERATION = "federation"
 
 
-class _Class:
-    __slots__ = ("allowance", "full_at", "interval")
-
-    def __init__(self, per_second: float, burst: int) -> None:
-        self.interval = 1.0 / max(per_second, 1e-6)
-        self.allowance = max(burst - 1, 0) * self.interval
-        self.full_at: dict[Hashable, float] = {}
-
-
 class Limits:
     """The buckets of one server, in memory only."""
 
     def __init__(self, rates: RateLimits, clock: Clock) -> None:
         self._clock = clock
-        self._classes: dict[Limit, _Class] = {}
+        self._classes: dict[Limit, Buckets] = {}
         self.configure(rates)
 
     def configure(self, rates: RateLimits) -> None:
@@ -60,35 +45,17 @@ class Limits:
         for limit in Limit:
             rate = getattr(rates, limit.value, None)
             if rate is not None:
-                self._classes[limit] = _Class(rate.per_second, rate.burst)
+                self._classes[limit] = Buckets(rate.per_second, rate.burst, self._clock)
 
-    def charge(self, limit: Limit, key: Hashable) -> None:
-        """Take one request of `limit` from the bucket of `key`, or raise `LimitExceeded` and take nothing."""
-        bucket = self._classes.get(limit)
-        if bucket is None:
-            return
-        now = self._clock.monotonic()
-        full_at = bucket.full_at.get(key, 0.0)
-        if full_at <= now:
-            if len(bucket.full_at) >= MAX_BUCKETS:
-                _shrink(bucket, now)
-            full_at = now
-        wait = full_at - now - bucket.allowance
-        if wait > 1e-9:
+    def charge(self, limit: Limit, key: Hashable, requests: int = 1) -> None:
+        """Take one request of `limit` from the bucket of `key`, or what counts as several; or raise `LimitExceeded` and take nothing."""
+        buckets = self._classes.get(limit)
+        wait = 0.0 if buckets is None else buckets.take(key, requests)
+        if wait:
             raise LimitExceeded(retry_after_ms=int(wait * 1000) + 1)
-        bucket.full_at[key] = full_at + bucket.interval
 
     def __len__(self) -> int:
-        return sum(len(bucket.full_at) for bucket in self._classes.values())
-
-
-def _shrink(bucket: _Class, now: float) -> None:
-    kept = {key: full_at for key, full_at in bucket.full_at.items() if full_at > now}
-    surplus = len(kept) - MAX_BUCKETS // 2
-    if surplus > 0:
-        for key in list(kept)[:surplus]:
-            del kept[key]
-    bucket.full_at = kept
+        return sum(map(len, self._classes.values()))
 
 
 def address_key(remote: str) -> str:

@@ -16,6 +16,9 @@ import orjson
 from conduit.protocol.errors import BadJson, NotJson
 
 _SPACE = re.compile(r"[ \t\n\r]*")
+_SPACES = frozenset(" \t\n\r")
+_PLAIN = re.compile(r'"[^"\\]*"')
+"""A text without escapes: so are hundreds of thousands of event ids."""
 _scan = json.JSONDecoder().raw_decode
 _WINDOW: Final = 1 << 20
 """How much of the text is looked at at a time."""
@@ -87,9 +90,10 @@ class _Text:
         if len(self._window) - self._at < _MARGIN:
             self._more(_WINDOW)
         while True:
-            match = _SPACE.match(self._window, self._at)
-            if match is not None:
-                self._at = match.end()
+            if self._window[self._at : self._at + 1] in _SPACES:
+                match = _SPACE.match(self._window, self._at)
+                if match is not None:
+                    self._at = match.end()
             if self._at < len(self._window) or not self._more(_WINDOW):
                 return self._at
 
@@ -117,8 +121,9 @@ class _Text:
         size = _WINDOW
         while True:
             start = self._skip()
+            match = _PLAIN.match(self._window, start)
             try:
-                end = _scan(self._window, start)[1]
+                end = _scan(self._window, start)[1] if match is None else match.end()
             except (ValueError, StopIteration):
                 end = -1
             # What ends with the window may go on behind it.

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
-from conduit.protocol.ids import RoomId
+from conduit.protocol.errors import BadJson
+from conduit.protocol.ids import EventId, RoomId, ServerName
 from conduit.service.events import fetch
+from conduit.service.outbound import build
 from conduit.service.rooms import short_ids, state, state_layers, timeline
 from tests.support.federation import Incoming, Network, network
 from tests.support.guest import Guest, current, is_shown, room_of, status, until
@@ -165,6 +168,7 @@ async def test_advisory_09_few_whole_states_are_fetched_for_one_event(net: Netwo
     missing = [guest.message(str(number), prev=[one], auth=auth, keep=False) for number, one in enumerate(lost)]
     ids = [guest.message(f"none {number}", auth=auth, keep=False).event_id for number in range(100)]
     guest.peer.on("POST", "/_matrix/federation/v1/get_missing_events/.*", {"events": [one.pdu for one in missing]})
+    ids.append(current(net, room)["m.room.create", ""])
     guest.peer.on("GET", "/_matrix/federation/v1/state_ids/.*", {"pdu_ids": ids, "auth_chain_ids": []})
     guest.peer.on("GET", "/_matrix/federation/v1/state/.*", {"pdus": [], "auth_chain": []})
     last = guest.message("last", prev=missing, auth=auth, keep=False)
@@ -172,6 +176,59 @@ async def test_advisory_09_few_whole_states_are_fetched_for_one_event(net: Netwo
     assert not is_shown(net, last)
     assert 1 <= len(guest.asked("/v1/state/")) <= 4
     assert len(guest.peer.received) < 2 * fetch.MAX_REQUESTS
+
+
+async def test_advisory_09_states_told_for_one_owners_events_are_few(net: Network) -> None:
+    """Event after event follows something of which the state is told anew. After a number of them no more is asked, and what others need still is."""
+    _, room = await room_of(net)
+    guest = await Guest.enter(net, room)
+    other = await Guest.enter(net, room, name="other.test", user="olga")
+    for one in (guest, other):
+        one.serve()
+        auth = [one.events[auth] for auth in one.message("x", keep=False).auth_events]
+        for number in range(build.MAX_TOLD_STATES + 10 if one is guest else 1):
+            lost = one.message(f"lost {number}", auth=auth, prev=[one.join], keep=False)
+            near = one.message(f"near {number}", auth=auth, prev=[lost], keep=False)
+            one.before[lost.event_id] = one.after[one.join.event_id]
+            one.events[lost.event_id] = lost
+            one.peer.on("POST", "/_matrix/federation/v1/get_missing_events/.*", {"events": [near.pdu]})
+            await one.send(one.message(f"last {number}", auth=auth, prev=[near], keep=False))
+    assert len(guest.asked("state_ids")) == build.MAX_TOLD_STATES
+    assert len(other.asked("state_ids")) == 1
+
+
+async def test_advisory_09_hundreds_of_thousands_of_ids_are_taken_in_steps(net: Network) -> None:
+    """Others get their turn every thousand ids; of more than a room can have nothing is taken."""
+    ctx = net["one.test"].ctx
+    ids = [f"${number:043d}" for number in range(20_000)]
+    peer = net.peer("peer.test")
+    peer.on("GET", "/_matrix/federation/v1/state_ids/.*", {"pdu_ids": ids, "auth_chain_ids": ids[:10]})
+    at = RoomId("!room:peer.test"), EventId(ids[0])
+    asking = asyncio.ensure_future(fetch.state_ids(ctx, ServerName("peer.test"), *at, now=True))
+    turns = 0
+    while not asking.done():
+        await asyncio.sleep(0)
+        turns += 1
+    assert asking.result() == (ids, ids[:10])
+    assert turns >= 20
+    peer.on("GET", "/_matrix/federation/v1/state_ids/.*", {"pdu_ids": ids * 21, "auth_chain_ids": []})
+    with pytest.raises(BadJson):
+        await fetch.state_ids(ctx, ServerName("peer.test"), *at, now=True)
+
+
+async def test_advisory_09_state_of_another_room_is_not_fetched(net: Network) -> None:
+    """What is told as the state lacks the room's own beginning: nothing of it is asked for, nor kept."""
+    _, room = await room_of(net)
+    guest = await Guest.enter(net, room)
+    guest.message("lost")
+    near, last = guest.message("near"), guest.message("last")
+    guest.peer.on("POST", "/_matrix/federation/v1/get_missing_events/.*", {"events": [near.pdu]})
+    ids = [f"${number:043d}" for number in range(3)]
+    guest.peer.on("GET", "/_matrix/federation/v1/state_ids/.*", {"pdu_ids": ids, "auth_chain_ids": ids})
+    await guest.send(last)
+    assert not is_shown(net, last)
+    assert guest.asked("state_ids")
+    assert [asked.segments[-1] for asked in guest.asked("/v1/event/") if asked.segments[-1] in ids] == []
 
 
 async def test_advisory_09_events_that_cite_each_other_in_a_circle_end(net: Network) -> None:

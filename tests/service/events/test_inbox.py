@@ -42,6 +42,38 @@ async def test_advisory_25_one_origin_that_lets_us_wait_does_not_hold_up_others(
     answered.set()
 
 
+async def _wait_for(answered: asyncio.Event) -> tuple[int, dict[str, str]]:
+    await answered.wait()
+    return 404, {}
+
+
+@pytest.mark.parametrize("is_elsewhere", [True, False], ids=["other room", "same room"])
+async def test_advisory_25_many_server_names_that_let_us_wait_do_not_hold_up_others(
+    monkeypatch: pytest.MonkeyPatch, is_elsewhere: bool
+) -> None:
+    """More servers than there are places, of an owner each, hang in one room. An event that needs fetching is shown, in that room and in another."""
+    monkeypatch.setattr(inbox, "MAX_LANES", 4)
+    monkeypatch.setattr(inbox, "MAX_PATIENT", 4)
+    monkeypatch.setattr(inbox, "PROMPT_SECONDS", 0.02)
+    answered = asyncio.Event()
+    async with network("one.test") as net:
+        alice, room = await room_of(net)
+        evils = [await Guest.enter(net, room, name=f"evil{number}.test") for number in range(10)]
+        elsewhere = await alice.create_room(preset="public_chat") if is_elsewhere else room
+        good = await Guest.enter(net, elsewhere, name="good.test", user="olga")
+        good.serve()
+        for evil in evils:
+            evil.peer.on("POST", "/_matrix/federation/v1/get_missing_events/.*", lambda _: _wait_for(answered))
+            evil.message("lost")
+            await evil.peer.send("one.test", [evil.message("hangs")])
+        missed = good.message("missed")
+        await good.peer.send("one.test", [good.message("goes on")])
+        await until(lambda: is_shown(net, good.tip))
+        assert is_shown(net, missed)
+        answered.set()
+        await worked_off(net["one.test"])
+
+
 async def test_what_was_staged_when_the_server_stopped_is_worked_off_at_its_start(tmp_path: Path) -> None:
     """The transaction has been answered, so its events are not sent again."""
     async with network("one.test", engine="lmdb", directory=tmp_path) as net:

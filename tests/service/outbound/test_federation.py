@@ -73,6 +73,7 @@ async def test_requests_are_signed_as_servers_want(net: Network, federation: Fed
         (WireAnswer(200, {}, b"[]"), "no JSON object"),
         (WireAnswer(200, {}, b'{"a":' + b"[" * 300 + b"]" * 300 + b"}"), "not understood"),
         (WireAnswer(200, {}, b'{"a":"' + b"x" * 1000 + b'"}'), "too large"),
+        (WireAnswer(200, {}, b'{"a":[' + b",".join([b"[]"] * 1_000_000) + b"]}"), "too many values"),
         (WireAnswer(500, {}, b"{}"), "answered 500"),
         (WireAnswer(429, {}, b'{"errcode":"M_LIMIT_EXCEEDED"}'), "answered 429"),
         (WireAnswer(301, {}, b""), "answered 301"),
@@ -84,7 +85,7 @@ async def test_what_is_no_answer_is_unreachable(
     """No JSON object, too much of it, errors of the server, redirects."""
     net.peer(THERE).on("GET", ".*", answer)
     with pytest.raises(Unreachable, match=reason):
-        await federation.get(THERE, V1 + "/x", max_bytes=900)
+        await federation.get(THERE, V1 + "/x", max_bytes=900 if reason == "too large" else 10_000_000)
 
 
 @pytest.mark.parametrize(
@@ -193,8 +194,9 @@ async def test_stream_gives_a_good_answer_piece_by_piece(net: Network, federatio
     assert not net[HERE].ctx.outbound.backoff.may_try(THERE)
 
 
-async def test_advisory_25_slow_server_does_not_take_all_places() -> None:
-    """Requests to one that never answers leave room for those to others."""
+@pytest.mark.parametrize("names", [("slow.test",), tuple(f"h{number}.slow.test" for number in range(20))])
+async def test_advisory_25_slow_server_does_not_take_all_places(names: tuple[str, ...]) -> None:
+    """Requests to one that never answers leave room for those to others, under however many names it is asked."""
     async with network(HERE, max_concurrent_requests=8) as net:
         federation = net[HERE].ctx.outbound.federation
         go_on = asyncio.Event()
@@ -203,11 +205,13 @@ async def test_advisory_25_slow_server_does_not_take_all_places() -> None:
             await go_on.wait()
             return {}
 
-        peer = net.peer("slow.test")
-        peer.on("GET", ".*", slow)
+        peers = [net.peer(name) for name in names]
+        for peer in peers:
+            peer.on("GET", ".*", slow)
         net.peer("quick.test").on("GET", ".*", {"quick": True})
-        waiting = [asyncio.ensure_future(federation.get("slow.test", V1 + "/x")) for _ in range(20)]
+        asked = names * (20 // len(names))
+        waiting = [asyncio.ensure_future(federation.get(name, V1 + "/x")) for name in asked]
         assert await federation.get("quick.test", V1 + "/x") == {"quick": True}
-        assert len(peer.received) == 2
+        assert sum(len(peer.received) for peer in peers) == 2
         go_on.set()
         assert await asyncio.gather(*waiting) == [{}] * 20

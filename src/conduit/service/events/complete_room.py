@@ -20,11 +20,11 @@ from conduit.database.database import Batch
 from conduit.database.errors import DiskFull
 from conduit.database.layouts import REJECTED
 from conduit.protocol.errors import MatrixError
-from conduit.protocol.ids import EventId, RoomId, ServerName, is_event_id
+from conduit.protocol.ids import EventId, RoomId, ServerName
 from conduit.protocol.json_pieces import pieces
 from conduit.protocol.room_versions import RoomVersion
 from conduit.service.context import Context
-from conduit.service.events import foreign_state, import_room, restate
+from conduit.service.events import fetch, foreign_state, import_room, restate
 from conduit.service.events.foreign_state import Answer
 from conduit.service.outbound.errors import Refused, RemoteError, Unreachable
 from conduit.service.rooms import members, partial, short_ids, state, timeline, versions
@@ -39,7 +39,6 @@ MAX_SERVERS = 10
 FEW = 40
 """Up to so many missing events are fetched one by one; more come with the whole state."""
 _AT_A_TIME = 8
-_MAX_IDS = 64 << 20
 _SECONDS = 300.0
 _STEP = 2000
 _ARRAYS = frozenset({"pdus", "auth_chain"})
@@ -87,7 +86,7 @@ def _helpers(ctx: Context, room_id: RoomId, known: Partial) -> list[ServerName]:
 async def complete_from(ctx: Context, room_id: RoomId, known: Partial, server: ServerName) -> None:
     """Complete the room with what `server` tells of the state before the join; raises a `RemoteError` or a `MatrixError`."""
     version = versions.version_of(ctx.db, room_id)
-    state_ids, chain_ids = await _ids(ctx, server, room_id, known.event_id)
+    state_ids, chain_ids = await fetch.state_ids(ctx, server, room_id, known.event_id, seconds=_SECONDS, now=True)
     missing = await _missing(ctx, [*state_ids, *chain_ids])
     answer, broken_off = await _fetch(ctx, server, room_id, version, known.event_id, missing)
     await _keep(ctx, room_id, server, answer)
@@ -131,31 +130,6 @@ async def _settle(
             return  # another join, or nobody is in the room any more
         await restate.since(ctx, room_id, known.event_id, number, answer)
     log.info("room_completed", room_id=room_id, server=server, fetched=len(answer.events), state=len(whole))
-
-
-async def _ids(
-    ctx: Context, server: ServerName, room_id: RoomId, event_id: EventId
-) -> tuple[list[EventId], list[EventId]]:
-    federation = ctx.outbound.federation
-    answer = await federation.get(
-        server,
-        federation.path("/_matrix/federation/v1/state_ids", room_id),
-        {"event_id": event_id},
-        seconds=_SECONDS,
-        max_bytes=_MAX_IDS,
-        now=True,
-    )
-    return await _event_ids(server, answer.get("pdu_ids")), await _event_ids(server, answer.get("auth_chain_ids"))
-
-
-async def _event_ids(server: ServerName, listed: Any) -> list[EventId]:
-    if not isinstance(listed, list):
-        raise Unreachable(server, "its answer holds no event ids")
-    for start in range(0, len(listed), _STEP):
-        if not all(is_event_id(event_id) for event_id in listed[start : start + _STEP]):
-            raise Unreachable(server, "its answer holds no event ids")
-        await asyncio.sleep(0)
-    return list(dict.fromkeys(listed))
 
 
 async def _missing(ctx: Context, event_ids: list[EventId]) -> list[EventId]:

@@ -9,12 +9,13 @@ Source: server-server API, "Backfilling and retrieving missing events", "Retriev
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 from urllib.parse import urlencode
 
 import structlog
 
+from conduit.database.database import Batch
 from conduit.database.layouts import REJECTED
 from conduit.protocol.errors import BadJson, MatrixError
 from conduit.protocol.ids import EventId, RoomId, ServerName, is_event_id
@@ -24,6 +25,7 @@ from conduit.service.context import Context
 from conduit.service.events import foreign_state, import_room, incoming
 from conduit.service.events.foreign_state import Answer
 from conduit.service.outbound.errors import Refused, RemoteError
+from conduit.service.outbound.turns import household
 from conduit.service.rooms import leaves, members, short_ids, state, state_layers, timeline
 
 log = structlog.get_logger(__name__)
@@ -38,7 +40,8 @@ MAX_WHOLE_STATES = 4
 """How many whole states are fetched for one event: each may be a hundred megabytes, and what of it is valid is kept."""
 FEW = 60
 """Up to so many events of a state are fetched one by one; more come with the whole state."""
-MAX_IDS = 200_000
+MAX_IDS = 400_000
+"""How many ids a state and its auth chain may have together."""
 _AT_A_TIME = 8
 _SECONDS = 30.0
 _LONG_SECONDS = 120.0
@@ -47,7 +50,10 @@ _MAX_STATE_BYTES = 128 << 20
 _MAX_CHAIN = 2000
 """Of how many events an auth chain is looked at that authorises one event."""
 _STATE_ARRAYS = frozenset({"pdus", "auth_chain"})
+_ID_ARRAYS = frozenset({"pdu_ids", "auth_chain_ids"})
 _STEP = 2000
+_ID_STEP = 1000
+_EVENT_STEP = 200
 _PREFIX = "/_matrix/federation/v1/"
 
 
@@ -69,6 +75,10 @@ class Budget:
         """Take one request off; tell whether it may be made."""
         self.requests -= 1
         return self.requests >= 0 and self._ctx.clock.monotonic() < self._until
+
+    def spend_state(self, room_id: RoomId) -> bool:
+        """Take one request for the state at an event off; tell whether it may be made. All events of one owner's servers share how many there may be in a room."""
+        return self.spend() and not self._ctx.outbound.told_states.take((household(self.origin), room_id))
 
     def spend_whole_state(self) -> bool:
         """Take one request for a whole state off; tell whether it may be made."""
@@ -104,7 +114,8 @@ async def missing_events(ctx: Context, server: ServerName, event: Event, budget:
         federation = ctx.outbound.federation
         try:
             target = federation.path(_PREFIX + "get_missing_events", event.room_id)
-            answer = await federation.post(server, target, body, seconds=_SECONDS, now=server == budget.origin)
+            async with ctx.outbound.background.place(event.room_id, server):
+                answer = await federation.post(server, target, body, seconds=_SECONDS, now=server == budget.origin)
         except RemoteError as error:
             log.info("no_missing_events", room_id=event.room_id, server=server, reason=error.reason)
             break
@@ -183,7 +194,8 @@ async def auth_events(
         federation = ctx.outbound.federation
         try:
             target = federation.path(_PREFIX + "event_auth", event.room_id, event.event_id)
-            body = await federation.get(server, target, seconds=_SECONDS, now=server == budget.origin)
+            async with ctx.outbound.background.place(event.room_id, server):
+                body = await federation.get(server, target, seconds=_SECONDS, now=server == budget.origin)
             chain = body.get("auth_chain")
             if isinstance(chain, list):
                 await foreign_state.add(ctx, answer, "auth_chain", chain[:_MAX_CHAIN])
@@ -224,12 +236,9 @@ async def _one_by_one(
             if not budget.spend():
                 return BadJson("too much has been asked for already")
             try:
-                found = await federation.get(
-                    server,
-                    federation.path(_PREFIX + "event", event_id),
-                    seconds=_SECONDS,
-                    now=server == budget.origin,
-                )
+                target = federation.path(_PREFIX + "event", event_id)
+                async with ctx.outbound.background.place(answer.room_id, server):
+                    found = await federation.get(server, target, seconds=_SECONDS, now=server == budget.origin)
             except RemoteError as error:
                 log.info("no_event", event_id=event_id, server=server, reason=error.reason)
                 return [] if isinstance(error, Refused) else error
@@ -267,8 +276,10 @@ async def state_at(ctx: Context, server: ServerName, event: Event, at: EventId, 
     """
     room_id = event.room_id
     try:
-        state_ids, chain_ids = await _ids(ctx, server, room_id, at, budget)
-        answer = await _fetch_state(ctx, server, event, at, [*state_ids, *chain_ids], budget)
+        told, chain = await _ids(ctx, server, room_id, at, budget)
+        if state.current_id(ctx.db, room_id, "m.room.create") not in told:
+            raise BadJson("it is the state of another room")
+        answer = await _fetch_state(ctx, server, event, at, [*told, *chain], budget)
         if timeline.meta(ctx.db, at) is None and at not in answer.events:
             await _one_by_one(ctx, server, answer, [at], budget)
     except (RemoteError, MatrixError) as error:
@@ -278,30 +289,39 @@ async def state_at(ctx: Context, server: ServerName, event: Event, at: EventId, 
     facts = timeline.meta(ctx.db, at)
     if facts is None:
         return False
-    return await _remember(ctx, room_id, at, state_ids, is_rejected=facts.status == REJECTED)
+    return await _remember(ctx, room_id, at, told, is_rejected=facts.status == REJECTED)
 
 
 async def _ids(
     ctx: Context, server: ServerName, room_id: RoomId, at: EventId, budget: Budget
 ) -> tuple[list[EventId], list[EventId]]:
-    if not budget.spend():
+    if not budget.spend_state(room_id):
         raise BadJson("too much has been asked for already")
+    async with ctx.outbound.background.place(room_id, server):
+        return await state_ids(ctx, server, room_id, at, now=server == budget.origin)
+
+
+async def state_ids(
+    ctx: Context, server: ServerName, room_id: RoomId, at: EventId, *, seconds: float = _LONG_SECONDS, now: bool
+) -> tuple[list[EventId], list[EventId]]:
+    """Return the ids of the state before an event and of its auth chain as `server` tells them; raises a `RemoteError`, or a `MatrixError` for an answer without them.
+
+    There may be hundreds of thousands: they are looked at in steps.
+    """
     federation = ctx.outbound.federation
-    answer = await federation.get(
-        server,
-        federation.path(_PREFIX + "state_ids", room_id),
-        {"event_id": at},
-        seconds=_LONG_SECONDS,
-        max_bytes=_MAX_IDS_BYTES,
-        now=server == budget.origin,
-    )
-    return _event_ids(answer.get("pdu_ids")), _event_ids(answer.get("auth_chain_ids"))
-
-
-def _event_ids(listed: Any) -> list[EventId]:
-    if not isinstance(listed, list) or len(listed) > MAX_IDS or not all(is_event_id(one) for one in listed):
-        raise BadJson("the answer holds no event ids")
-    return list(dict.fromkeys(listed))
+    target = federation.path(_PREFIX + "state_ids", room_id) + "?" + urlencode({"event_id": at})
+    body = (await federation.exchange("GET", server, target, seconds=seconds, max_bytes=_MAX_IDS_BYTES, now=now)).body
+    found: dict[str, dict[EventId, None]] = {name: {} for name in _ID_ARRAYS}
+    parts = pieces(body, _ID_ARRAYS)
+    del body
+    for number, (name, value) in enumerate(parts, 1):
+        if name in found:
+            if number > MAX_IDS or not is_event_id(value):
+                raise BadJson("the answer holds no event ids")
+            found[name][value] = None
+        if number % _ID_STEP == 0:
+            await asyncio.sleep(0)
+    return list(found["pdu_ids"]), list(found["auth_chain_ids"])
 
 
 async def _fetch_state(
@@ -318,8 +338,8 @@ async def _fetch_state(
             raise BadJson("too much has been asked for already")
         federation = ctx.outbound.federation
         target = federation.path(_PREFIX + "state", event.room_id) + "?" + urlencode({"event_id": at})
-        body = (
-            await federation.exchange(
+        async with ctx.outbound.background.place(event.room_id, server):
+            whole = await federation.exchange(
                 "GET",
                 server,
                 target,
@@ -327,7 +347,8 @@ async def _fetch_state(
                 max_bytes=_MAX_STATE_BYTES,
                 now=server == budget.origin,
             )
-        ).body
+        body = whole.body
+        del whole
         await ctx.outbound.keyring.prefetch(body)
         parts = pieces(body, _STATE_ARRAYS)
         del body
@@ -342,33 +363,38 @@ async def _fetch_state(
     return answer
 
 
-async def _remember(ctx: Context, room_id: RoomId, at: EventId, state_ids: list[EventId], *, is_rejected: bool) -> bool:
+async def _remember(ctx: Context, room_id: RoomId, at: EventId, event_ids: list[EventId], *, is_rejected: bool) -> bool:
     """Write the states around an event whose state before is made of those events; what is not known or was rejected is left out."""
     head = state.head(ctx.db, room_id)
-    create = state.current_id(ctx.db, room_id, "m.room.create")
-    if head is None or create not in state_ids:
+    if head is None:
         return False
     near = state.ids(ctx.db, head.state)
     by_event = {short: key for key, short in near.items()}
     told: dict[int, int] = {}
-    for start in range(0, len(state_ids), _STEP):
-        with ctx.db.batch() as batch:
-            for event_id in state_ids[start : start + _STEP]:
-                short = short_ids.short_event(batch, event_id)
-                key = None if short is None else by_event.get(short)
-                if short is not None and key is None:
-                    found = timeline.event(batch, event_id)
-                    if found is not None and found.room_id == room_id and found.state_key is not None:
-                        key = short_ids.ensure_statekey(batch, found.type, found.state_key)
-                if short is not None and key is not None:
-                    told.setdefault(key, short)
+    for start in range(0, len(event_ids), _STEP):
+        step = short_ids.short_events(ctx.db, event_ids[start : start + _STEP])
+        others = []
+        for short in step:
+            key = None if short is None else by_event.get(short)
+            if short is not None and key is None:
+                others.append(short)
+            elif short is not None and key is not None:
+                told.setdefault(key, short)
         await asyncio.sleep(0)
+        for first in range(0, len(others), _EVENT_STEP):
+            with ctx.db.batch() as batch:
+                for key, short in _keys_of(batch, room_id, others[first : first + _EVENT_STEP]):
+                    told.setdefault(key, short)
+            await asyncio.sleep(0)
     changes: dict[int, int | None] = {key: short for key, short in told.items() if near.get(key) != short}
     changes.update((key, None) for key in near if key not in told)
+    await asyncio.sleep(0)
+    # A state of many differences is one of its own: as such it is made in steps.
+    number = await import_room.number_of(ctx, told) if len(changes) > _STEP else None
     with ctx.db.batch() as batch:
         if state.after(batch, at) is not None:
             return True  # it was found out in another way meanwhile, and others may stand on it
-        before = state_layers.with_changes(batch, head.state, changes)
+        before = state_layers.with_changes(batch, head.state, changes) if number is None else number
         short = short_ids.ensure_event(batch, at)
         event = None if is_rejected else timeline.event(batch, at)
         after = before
@@ -378,3 +404,11 @@ async def _remember(ctx: Context, room_id: RoomId, at: EventId, state_ids: list[
             )
         state.set_around(batch, short, before, after)
     return True
+
+
+def _keys_of(batch: Batch, room_id: RoomId, shorts: list[int]) -> Iterator[tuple[int, int]]:
+    """Yield (short state key, short event) of those short events that are state of the room, and were not rejected."""
+    by_id = dict(zip(short_ids.events_of(batch, shorts), shorts, strict=True))
+    for event in timeline.events(batch, list(by_id)):
+        if event.room_id == room_id and event.state_key is not None:
+            yield short_ids.ensure_statekey(batch, event.type, event.state_key), by_id[event.event_id]

@@ -5,6 +5,9 @@ be asked first, or that needs keys of a third server, goes aside into the lane o
 on it goes into lanes of their own: they have what it builds on, and are asked for it. So nothing that a slow or hostile server makes us ask for holds up the events of others
 in the room. What is in a lane is read anew when its turn comes, for a server can let thousands of large events wait.
 
+Lanes share places (`turns`): by turns of rooms, of who owns the servers, of servers. A place that others want is had for some seconds only. Whoever needs longer for an event
+goes on in one of a few places apart, and begins there for a while; so servers that answer are never behind those that let us wait, however many these are.
+
 Rows are removed in the batch that decides on their event, so whatever was answered to a transaction is worked off, after a crash too.
 """
 
@@ -14,7 +17,6 @@ import asyncio
 from collections import deque
 from time import perf_counter
 from typing import NamedTuple
-from weakref import WeakValueDictionary
 
 import structlog
 
@@ -28,6 +30,7 @@ from conduit.service.context import Context
 from conduit.service.events import fold, incoming, judge, policy, receive, staging
 from conduit.service.events.judge import Lacking, Outcome, Progress, Verdict
 from conduit.service.events.staging import Staged
+from conduit.service.outbound.turns import Turns
 from conduit.service.rooms import short_ids
 
 log = structlog.get_logger(__name__)
@@ -39,8 +42,15 @@ BATCH_SECONDS = 0.015
 VERIFY_SECONDS = 2.0
 """How long a room waits for the keys of a run."""
 MAX_LANES = 24
-"""For how many events at a time others are asked."""
-MAX_LANES_OF_ORIGIN = 4
+"""For how many events at a time others are asked, while that takes seconds; half of them in one room, a quarter for servers of one owner."""
+MAX_PATIENT = 8
+"""The same for those that take longer."""
+PROMPT_SECONDS = 10.0
+"""How long an event may take in a place that others wait for."""
+SLOW_SECONDS = 600.0
+"""How long a server that took longer is taken to be slow."""
+MAX_SLOW = 10_000
+"""How many slow servers are remembered."""
 FULL_SECONDS = 30.0
 
 
@@ -92,8 +102,10 @@ class Inbox:
     def __init__(self, ctx: Context) -> None:
         self._ctx = ctx
         self._rooms: dict[RoomId, _Room] = {}
-        self._places = asyncio.Semaphore(MAX_LANES)
-        self._of_origin: WeakValueDictionary[ServerName, asyncio.Semaphore] = WeakValueDictionary()
+        self._prompt = Turns(MAX_LANES, of_room=MAX_LANES // 2, of_household=MAX_LANES // 4, of_server=4)
+        self._patient = Turns(MAX_PATIENT, of_room=MAX_PATIENT // 2, of_household=MAX_PATIENT // 4, of_server=1)
+        self._slow: dict[ServerName, float] = {}
+        """Until when a server is slow."""
 
     async def run(self) -> None:
         """Serve all rooms. Runs until cancelled."""
@@ -232,16 +244,45 @@ class Inbox:
 
     async def _work_lane(self, room: _Room, lane: ServerName) -> None:
         waiting = room.lanes[lane]
-        slots = self._of_origin.get(lane)
-        if slots is None:
-            slots = self._of_origin[lane] = asyncio.Semaphore(MAX_LANES_OF_ORIGIN)
         while waiting:
-            async with slots, self._places:
-                await self._work_off(room, waiting[0])
+            if self._is_slow(lane) or not await self._try_promptly(room, lane, waiting[0]):
+                async with self._patient.place(room.room_id, lane):
+                    await self._work_off(room, waiting[0])
             room.aside.discard(waiting.popleft().event_id)
         del room.lanes[lane]
         await self._fold(room)
         self._leave(room)
+
+    async def _try_promptly(self, room: _Room, lane: ServerName, item: _Waiting) -> bool:
+        """Decide on one event; `False` if that takes long while others wait for the place. Then it has to be done from the start, elsewhere: what has come until then is there."""
+        async with self._prompt.place(room.room_id, lane):
+            work = asyncio.ensure_future(self._work_off(room, item))
+            try:
+                while True:
+                    done, _ = await asyncio.wait((work,), timeout=PROMPT_SECONDS)
+                    if done:
+                        work.result()
+                        return True
+                    if self._prompt.is_crowded:
+                        self._note_slow(lane)
+                        return False
+            finally:
+                if not work.done():
+                    work.cancel()
+                    await asyncio.wait((work,))
+
+    def _is_slow(self, server: ServerName) -> bool:
+        until = self._slow.get(server)
+        if until is not None and until <= self._ctx.clock.monotonic():
+            del self._slow[server]
+            return False
+        return until is not None
+
+    def _note_slow(self, server: ServerName) -> None:
+        self._slow.pop(server, None)
+        self._slow[server] = self._ctx.clock.monotonic() + SLOW_SECONDS
+        if len(self._slow) > MAX_SLOW:
+            del self._slow[next(iter(self._slow))]
 
     async def _work_off(self, room: _Room, item: _Waiting) -> None:
         """Decide on one event, however long it takes to get what it builds on; then its row is gone."""

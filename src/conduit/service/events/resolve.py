@@ -84,10 +84,14 @@ async def resolve_states(ctx: Context, room_id: RoomId, version: RoomVersion, st
     if number is not None:
         return number
     distinct = _distinct(states)
+    # It goes on when who asked for it has given up: what it costs is spent, and the next who asks has it at once.
+    return await ctx.outbound.flights.join(
+        ctx.tasks, ("resolution", distinct), lambda: _resolve_large(ctx, room_id, version, distinct)
+    )
+
+
+async def _resolve_large(ctx: Context, room_id: RoomId, version: RoomVersion, distinct: tuple[int, ...]) -> int:
     async with ctx.locks.large_work:
-        known = remembered(ctx.db, distinct)
-        if known is not None:
-            return known
         problem = await _gather(ctx.db, version, [state.ids(ctx.db, number) for number in distinct])
         log.info("resolving_large_state", room_id=room_id, states=len(distinct), events=len(problem.events))
         if len(problem.events) <= FEW_EVENTS:

@@ -16,7 +16,9 @@ from conduit.service.outbound.keyring import Keyring
 from conduit.service.outbound.own_keys import OwnKeys
 from conduit.service.outbound.policy import ServerPolicy
 from conduit.service.outbound.resolver import Resolver
+from conduit.service.outbound.turns import Turns
 from conduit.service.outbound.wire import Wire
+from conduit.utils.buckets import Buckets
 from conduit.utils.keyed_lock import KeyedLock
 
 __all__ = ["Outbound"]
@@ -34,10 +36,15 @@ class Outbound:
     federation: FederationClient
     keyring: Keyring
     own_keys: OwnKeys
+    told_states: Buckets
+    """How many states of rooms may be asked for on behalf of events of one owner's servers: by owner (`turns.household`) and room."""
     flights: Flights = field(default_factory=Flights)
     recent: Recent = field(default_factory=Recent)
     lanes: KeyedLock = field(default_factory=KeyedLock)
     """Held by key while something is asked that another server can make us ask: a few keys a server, so that a slow one takes no more of our requests."""
+
+    background: Turns = field(default_factory=lambda: Turns(48, of_room=24, of_household=12, of_server=8))
+    """Places of requests that others can make us make without anybody here waiting for them: they never take all that there are."""
 
     async def close(self) -> None:
         """Close connections and threads; requests under way fail."""

@@ -20,7 +20,12 @@ from conduit.service.outbound.policy import ServerPolicy
 from conduit.service.outbound.proxies import Proxies
 from conduit.service.outbound.resolver import Resolver, fetch_delegation, look_up_srv
 from conduit.service.outbound.wire import Wire
+from conduit.utils.buckets import Buckets
 from conduit.utils.clock import Clock
+
+MAX_TOLD_STATES = 30
+"""How many states of one room other servers are asked for at once on behalf of one owner's servers: a room that was missed for long needs a few."""
+TOLD_STATES_A_SECOND = 1 / 60
 
 
 def outbound(
@@ -69,4 +74,5 @@ def outbound(
         notaries=config.trusted_servers,
         ignored=config.ignored_keys,
     )
-    return Outbound(http, resolver, policy, wire, backoff, federation, keyring, own)
+    told_states = Buckets(TOLD_STATES_A_SECOND, MAX_TOLD_STATES, clock)
+    return Outbound(http, resolver, policy, wire, backoff, federation, keyring, own, told_states)

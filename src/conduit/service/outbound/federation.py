@@ -15,17 +15,17 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import quote, urlencode
-from weakref import WeakValueDictionary
 
 import orjson
 
 from conduit.protocol.canonical_json import dump, loads
 from conduit.protocol.errors import BadJson, MatrixError, NotJson
-from conduit.protocol.ids import is_server_name
+from conduit.protocol.ids import ServerName, is_server_name
 from conduit.protocol.signing import SigningKey
 from conduit.service.outbound.backoff import Backoff
 from conduit.service.outbound.errors import Refused, Unreachable
 from conduit.service.outbound.policy import ServerPolicy
+from conduit.service.outbound.turns import Turns
 from conduit.service.outbound.wire import Wire, WireAnswer, WireStream
 
 Json = dict[str, Any]
@@ -34,8 +34,10 @@ Query = Mapping[str, str | Sequence[str]]
 SECONDS = 60.0
 MAX_ANSWER = 10 * 1024 * 1024
 """Bytes that an answer may have unless its caller says otherwise."""
+LARGE = 256 * 1024
+"""From how many bytes on an answer is taken apart beside the loop; no error is that long."""
 MOST_TO_ONE = 25
-"""Requests under way to one server."""
+"""Requests under way to one server, or to those of one owner."""
 _TOO_MANY = 429
 _WELL = frozenset({"M_NOT_YET_UPLOADED", "M_TOO_LARGE"})
 """Errors that come with a status of 500 or more from a server that is well."""
@@ -75,9 +77,9 @@ class FederationClient:
         self._wire = wire
         self._backoff = backoff
         self._policy = policy
-        self._slots = asyncio.Semaphore(max_requests)
-        self._each: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
-        self._most = max(1, min(MOST_TO_ONE, max_requests // 4))
+        most = max(1, min(MOST_TO_ONE, max_requests // 4))
+        # Whoever answers slowly takes a part of all places, not all.
+        self._turns = Turns(max_requests, of_room=max_requests, of_household=most, of_server=most)
 
     async def get(
         self,
@@ -94,7 +96,7 @@ class FederationClient:
         answer = await self.exchange(
             "GET", server, _with_query(target, query), seconds=seconds, max_bytes=max_bytes, now=now, signed=signed
         )
-        return parse(server, answer.body)
+        return await _parsed(server, answer.body)
 
     async def put(
         self,
@@ -110,7 +112,7 @@ class FederationClient:
         """Return the answer to a PUT. A body of bytes is canonical JSON."""
         target = _with_query(target, query)
         answer = await self.exchange("PUT", server, target, body, seconds=seconds, max_bytes=max_bytes, now=now)
-        return parse(server, answer.body)
+        return await _parsed(server, answer.body)
 
     async def post(
         self,
@@ -126,7 +128,7 @@ class FederationClient:
         """Return the answer to a POST. A body of bytes is canonical JSON."""
         target = _with_query(target, query)
         answer = await self.exchange("POST", server, target, body, seconds=seconds, max_bytes=max_bytes, now=now)
-        return parse(server, answer.body)
+        return await _parsed(server, answer.body)
 
     async def exchange(
         self,
@@ -148,7 +150,7 @@ class FederationClient:
         self._check(server, now)
         content = dump(body) if isinstance(body, dict) else body
         headers = self._headers(method, server, target, content, signed)
-        async with self._slots_of(server), self._slots:
+        async with self._turns.place(None, ServerName(server)):
             try:
                 answer = await self._wire.exchange(
                     server, method, target, headers, content, seconds=seconds, max_bytes=max_bytes
@@ -182,7 +184,7 @@ class FederationClient:
         headers = self._headers("GET", server, target, None, True)
         async with AsyncExitStack() as stack:
             # A long body takes no place: what bounds those is whoever asks for them.
-            async with self._slots_of(server), self._slots:
+            async with self._turns.place(None, ServerName(server)):
                 try:
                     answer = await stack.enter_async_context(
                         self._wire.stream(server, "GET", target, headers, seconds=seconds, max_bytes=max_bytes)
@@ -199,13 +201,6 @@ class FederationClient:
                 raise self._refusal(server, answer.status, answer.headers, body)
             self._backoff.succeeded(server)
             yield answer
-
-    def _slots_of(self, server: str) -> asyncio.Semaphore:
-        """Return the places of one server: whoever answers slowly takes a part of all, not all."""
-        slots = self._each.get(server)
-        if slots is None:
-            slots = self._each[server] = asyncio.Semaphore(self._most)
-        return slots
 
     def _check(self, server: str, now: bool) -> None:
         if not is_server_name(server):
@@ -246,7 +241,7 @@ class FederationClient:
 
     def _refusal(self, server: str, status: int, headers: Mapping[str, str], body: bytes) -> Refused | Unreachable:
         try:
-            decoded = loads(body, strict=False)
+            decoded = loads(body, strict=False) if len(body) <= LARGE else None
         except MatrixError:
             decoded = None
         fields = decoded if isinstance(decoded, dict) else {}
@@ -260,6 +255,11 @@ class FederationClient:
 
 def _with_query(target: str, query: Query | None) -> str:
     return f"{target}?{urlencode(query, doseq=True)}" if query else target
+
+
+async def _parsed(server: str, body: bytes) -> Json:
+    # A large answer is looked at beside the loop.
+    return await asyncio.to_thread(parse, server, body) if len(body) > LARGE else parse(server, body)
 
 
 def parse(server: str, body: bytes) -> Json:

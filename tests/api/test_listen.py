@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 import ssl
 from datetime import UTC, datetime, timedelta
@@ -18,7 +19,7 @@ from cryptography.x509.oid import NameOID
 from conduit.api import listen
 from conduit.api.listen import CannotListen
 from conduit.config.schema import Listener
-from tests.support.homeserver import Homeserver
+from tests.support.homeserver import Homeserver, serve
 
 VERSIONS = "/_matrix/client/versions"
 
@@ -125,3 +126,38 @@ async def test_after_stop_nobody_listens(hs: Homeserver) -> None:
     writer.close()
     with pytest.raises(ConnectionRefusedError):
         await asyncio.open_connection(host, int(port))
+
+
+@pytest.mark.parametrize(("proxies", "served"), [((), 3), (("127.0.0.0/8",), 6)])
+async def test_advisory_25_one_address_has_a_bounded_number_of_connections(
+    monkeypatch: pytest.MonkeyPatch, proxies: tuple[str, ...], served: int
+) -> None:
+    """Further ones are closed at once, until one of the others ends. A proxy has as many as it has clients."""
+    monkeypatch.setattr(listen, "MAX_CONNECTIONS", 3)
+    async with serve(trusted_proxies=proxies) as hs:
+        listening = await listen.start(hs.app, [Listener(address="127.0.0.1", port=0)])
+        host, port = listening.addresses[0].removeprefix("http://").split(":")
+        opened: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
+
+        async def answers() -> bool:
+            opened.append(await asyncio.open_connection(host, port))
+            reader, writer = opened[-1]
+            writer.write(f"GET {VERSIONS} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+            try:
+                return (await reader.read(12)) == b"HTTP/1.1 200"
+            except ConnectionError:
+                return False
+
+        async def close_all() -> None:
+            for _, writer in opened:
+                writer.close()
+                with contextlib.suppress(ConnectionError):
+                    await writer.wait_closed()
+
+        assert [await answers() for _ in range(6)] == [True] * served + [False] * (6 - served)
+        await close_all()
+        async with asyncio.timeout(10):
+            while not await answers():
+                pass
+        await close_all()
+        await listening.stop()

@@ -128,3 +128,9 @@ def test_a_body_is_parsed_once() -> None:
 async def test_a_request_without_a_stream_has_an_empty_one() -> None:
     """A handler may always iterate."""
     assert [piece async for piece in Request(method="POST", path="/").stream()] == []
+
+
+def test_advisory_18_body_that_is_too_much_as_objects_is_refused() -> None:
+    """Twelve megabytes of empty lists would be hundreds of them in memory."""
+    with pytest.raises(BadJson, match="too many"):
+        parse_object(b'{"a": [' + b",".join([b"[]"] * 4_000_000) + b"]}")

@@ -125,6 +125,16 @@ def test_check_bounds_the_depth() -> None:
             canonical_json.loads(b"[" * 201 + b"]" * 201, strict=strict)
 
 
+@pytest.mark.parametrize("value", [b"[]", b"{}", b"0", b'"x":0'])
+def test_advisory_18_text_that_is_too_much_as_objects_is_not_taken_apart(value: bytes) -> None:
+    """Ten megabytes of next to nothing would be hundreds of them in memory. As many bytes of real content are fine."""
+    begin, end = (b"{", b"}") if b":" in value else (b"[", b"]")
+    with pytest.raises(BadJson, match="too many"):
+        canonical_json.loads(begin + b",".join([value] * (canonical_json.MAX_VALUES * 3 // 2)) + end)
+    assert len(canonical_json.loads(b"[" + b",".join([b'"' + b"x" * 60 + b'"'] * 150_000) + b"]")) == 150_000
+    assert len(canonical_json.loads(b'["' + b"[,{" * 100_000 + b'"]')) == 1
+
+
 @pytest.mark.parametrize("value", [{1: 2}, {None: 1}, {"a": object()}, b"bytes", {"a": float("nan")}, {"a": {1, 2}}])
 @pytest.mark.parametrize("strict", [True, False])
 def test_check_refuses_what_is_no_json_value(value: Any, strict: bool) -> None:

@@ -29,7 +29,7 @@ def answer(app: App, message: RawRequestMessage, peer: str) -> replies.Whole | N
     ctx = app.ctx
     try:
         forwarded = headers.getall("X-Forwarded-For", ())
-        remote = app._proxies.client(peer, forwarded) if forwarded else peer
+        remote = app.proxies.client(peer, forwarded) if forwarded else peer
         requester = auth.authenticate(ctx, route, headers, raw_query, remote)
         request = Request(
             method=message.method,

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import os
 import ssl
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -21,6 +22,7 @@ from aiohttp.web_protocol import RequestHandler
 
 from conduit.api import at_once, replies
 from conduit.api.app import App
+from conduit.api.limits import address_key
 from conduit.api.remote import peer_address
 from conduit.api.web import Reply
 from conduit.config.schema import Listener
@@ -34,6 +36,8 @@ MAX_LINE = 64 * 1024
 """Of a request line: `?filter=` may hold a whole filter."""
 MAX_HEADER = 16 * 1024
 BACKLOG = 1024
+MAX_CONNECTIONS = 1024
+"""Of one address, but for proxies: each takes some twenty kilobytes, whether or not anything comes through it. A house full of people has a few hundred."""
 
 
 class CannotListen(Exception):
@@ -50,12 +54,28 @@ _KNOWS_INNARDS = hasattr(HttpRequestParser, "message_consumed") and all(
 class _Connection(RequestHandler):
     """One connection. Unlike aiohttp's own it answers errors below HTTP as Matrix does, and ends only what may be ended."""
 
-    __slots__ = ("_app", "cancellable")
+    __slots__ = ("_app", "_from", "_open", "cancellable")
 
-    def __init__(self, manager: web.Server, app: App, **options: Any) -> None:
+    def __init__(self, manager: web.Server, app: App, connections: Counter[str], **options: Any) -> None:
         super().__init__(manager, **options)
         self._app = app
+        self._open = connections
+        self._from = ""
+        """The address in whose name the connection is counted; empty if it is not."""
         self.cancellable: asyncio.Task[Any] | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin to serve, unless its address has too many connections already."""
+        peer = peer_address(transport.get_extra_info("peername"))
+        if not self._app.proxies.has(peer):
+            self._from = address_key(peer)
+            self._open[self._from] += 1
+            if self._open[self._from] > MAX_CONNECTIONS:
+                log.info("too_many_connections", address=peer)
+                assert isinstance(transport, asyncio.Transport)
+                transport.abort()
+                return
+        super().connection_made(transport)
 
     def data_received(self, data: bytes) -> None:
         """Take what has come; answer at once what can be, where nothing else is under way on this connection."""
@@ -97,6 +117,10 @@ class _Connection(RequestHandler):
     def connection_lost(self, exc: BaseException | None) -> None:
         """End a handler that only reads; one that writes goes on."""
         task = self.cancellable
+        if self._from:
+            self._open[self._from] -= 1
+            if not self._open[self._from]:
+                del self._open[self._from]
         super().connection_lost(exc)
         if task is not None:
             task.cancel()
@@ -125,9 +149,10 @@ class _Server(web.Server):
     def __init__(self, app: App, **options: Any) -> None:
         super().__init__(app.handle, **options)
         self._app = app
+        self._open: Counter[str] = Counter()
 
     def __call__(self) -> RequestHandler:
-        return _Connection(self, self._app, loop=self._loop, **self._kwargs)
+        return _Connection(self, self._app, self._open, loop=self._loop, **self._kwargs)
 
 
 @dataclass(slots=True)

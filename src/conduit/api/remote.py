@@ -37,6 +37,11 @@ class Proxies:
     def _trusts(self, address: Address) -> bool:
         return any(address in network for network in self._networks if network.version == address.version)
 
+    def has(self, peer: str) -> bool:
+        """Tell whether a connection's other end is such a proxy, or a Unix socket."""
+        address = _parse(peer)
+        return not peer or (address is not None and self._trusts(address))
+
     def client(self, peer: str, forwarded: Sequence[str]) -> str:
         """Return the client's address. `peer` is the connection's, or empty for a Unix socket, which counts as trusted.
 

@@ -13,7 +13,7 @@ from urllib.parse import unquote
 import orjson
 
 from conduit.api.remote import is_local
-from conduit.protocol.canonical_json import MAX_DEPTH, MAX_INTEGER
+from conduit.protocol.canonical_json import MAX_DEPTH, MAX_INTEGER, require_bearable
 from conduit.protocol.errors import BadJson, InvalidParam, MissingParam, NotJson
 from conduit.protocol.ids import ServerName, UserId
 from conduit.service.users.requester import Requester
@@ -153,7 +153,7 @@ class Request:
         peer: str = "",
         requester: Requester | None = None,
         body: bytes = b"",
-        charge: Callable[..., None] = lambda limit, key=None: None,
+        charge: Callable[..., None] = lambda limit, key=None, requests=1: None,
     ) -> None:
         self.method = method
         self.path = path
@@ -173,7 +173,7 @@ class Request:
         self.content_length: int | None = None
         """What the client announced for a streamed body, if it did."""
         self.charge = charge
-        """`req.charge(Limit.LOGIN, key)` takes one from another bucket, raising `LimitExceeded` if it is empty."""
+        """`req.charge(Limit.LOGIN, key)` takes one from another bucket, or as many as `requests` says, raising `LimitExceeded` if it is empty."""
         self._stream: AsyncIterator[bytes] | None = None
         self._raw_query = raw_query
         self._peer = peer
@@ -208,7 +208,7 @@ class Request:
     def json(self, optional: bool = False) -> Json:
         """Return the body, a JSON object. With `optional` no body at all is an empty object.
 
-        Raises `NotJson`, or `BadJson` for what is not an object, nests deeper than 200 levels or holds an integer beyond 2^53.
+        Raises `NotJson`, or `BadJson` for what is not an object, nests deeper than 200 levels, or holds an integer beyond 2^53 or too many values.
         Floats are let through: only events forbid them. Where there may be events of old room versions, so are all integers.
         """
         value = self._json
@@ -232,6 +232,7 @@ def parse_object(body: bytes, *, optional: bool = False, bound: int = MAX_INTEGE
         if optional:
             return {}
         raise NotJson("The request has no body; a JSON object is expected")
+    require_bearable(body)
     try:
         value = orjson.loads(body)
     except orjson.JSONDecodeError as error:

@@ -20,6 +20,10 @@ MAX_LAX_INTEGER: Final = 2**63 - 1
 MAX_DEPTH: Final = 200
 """Levels of nesting taken from outside. orjson writes 254; the rest is for the answers that wrap an event."""
 
+MAX_VALUES: Final = 500_000
+"""How many values a text may hold, and one more for each `_ROOMY` bytes: `[[],[],…]` takes thirty times its length as objects, and seconds to look at."""
+_ROOMY: Final = 64
+
 _SORTED: Final = orjson.OPT_SORT_KEYS
 
 
@@ -37,12 +41,22 @@ def encode(value: Any) -> bytes:
         raise BadJson(f"Not canonical JSON: {error}") from None
 
 
-def loads(data: bytes | bytearray | memoryview | str, *, strict: bool = True) -> Any:
+def require_bearable(data: bytes | str) -> None:
+    """Raise `BadJson` for a text that is too much as objects, by the characters in it that come before values."""
+    if len(data) <= MAX_VALUES:
+        return
+    marks: tuple[Any, ...] = (b",", b"[", b"{") if isinstance(data, bytes) else (",", "[", "{")
+    if sum(map(data.count, marks)) > MAX_VALUES + len(data) // _ROOMY:
+        raise BadJson("The JSON holds too many values")
+
+
+def loads(data: bytes | str, *, strict: bool = True) -> Any:
     """Return the value that `data` holds, checked.
 
-    Raises `NotJson` when it cannot be parsed, and `BadJson` when it holds what `check` refuses. Client bodies are
+    Raises `NotJson` when it cannot be parsed, and `BadJson` when it holds what `check` refuses, or too much. Client bodies are
     read with `strict=False`: floats are legal there (a tag's order, say) until they enter an event.
     """
+    require_bearable(data)
     try:
         value = orjson.loads(data)
     except orjson.JSONDecodeError as error:

@@ -106,3 +106,16 @@ async def test_who_comes_while_the_lock_is_handed_over_does_not_overtake() -> No
     await work("late")
     await first
     assert passed == ["first", "late"]
+
+
+async def test_users_are_those_who_hold_or_await_a_lock() -> None:
+    """So that whoever comes may think better of it."""
+    lock = KeyedLock()
+    assert lock.users("a") == 0
+    async with lock("a"):
+        waiting = asyncio.ensure_future(lock("a").__aenter__())
+        await asyncio.sleep(0)
+        assert (lock.users("a"), lock.users("b")) == (2, 0)
+        waiting.cancel()
+        await asyncio.gather(waiting, return_exceptions=True)
+        assert lock.users("a") == 1

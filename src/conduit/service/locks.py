@@ -20,6 +20,8 @@ class Locks:
         self._rooms = KeyedLock()
         self._users = KeyedLock()
         self._histories = KeyedLock()
+        self.transactions = KeyedLock()
+        """By server: the lock under which what it tells beside events takes effect, one transaction at a time and in their order. It is taken before all others."""
         self.large_work = asyncio.Semaphore(1)
         """Held by whoever has a helper process compute something large: one at a time."""
         self._entries = KeyedLock()

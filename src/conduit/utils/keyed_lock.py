@@ -28,6 +28,10 @@ class KeyedLock:
         """Tell whether somebody holds the lock of `key`."""
         return key in self._waiting
 
+    def users(self, key: Hashable) -> int:
+        """Return how many hold or await the lock of `key`."""
+        return 1 + len(self._waiting[key] or ()) if key in self._waiting else 0
+
     async def _wait(self, key: Hashable) -> None:
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         waiting = self._waiting[key]

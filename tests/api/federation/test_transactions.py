@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from conduit.config.schema import Rate, RateLimits
 from conduit.protocol.ids import EventId
 from conduit.protocol.room_versions import SUPPORTED
 from conduit.service.rooms import members, state, timeline
@@ -239,3 +240,16 @@ async def test_redaction_without_effect_reaches_no_client(net: Network) -> None:
     event = await alice.get(f"/rooms/{segment(room)}/event/{segment(secret)}")
     assert event["content"]["body"] == "stays"
     await alice.get(f"/rooms/{segment(room)}/event/{segment(redaction.event_id)}", "M_NOT_FOUND")
+
+
+async def test_advisory_25_ephemeral_data_counts_as_requests() -> None:
+    """Ten pieces count as one request: who sends nothing else is slowed down as who sends requests is."""
+    rates = RateLimits(federation=Rate(per_second=1, burst=20))
+    async with network("one.test", rate_limits=rates) as net:
+        peer = net.peer("two.test")
+        edus = [{"edu_type": "m.presence", "content": {"push": []}}] * 90
+        for number in range(2):
+            await peer.put("one.test", f"/_matrix/federation/v1/send/{number}", {"pdus": [], "edus": edus})
+        await peer.put("one.test", "/_matrix/federation/v1/send/3", {"pdus": [], "edus": edus}, "M_LIMIT_EXCEEDED")
+        net.clock.jump(30)
+        await peer.put("one.test", "/_matrix/federation/v1/send/3", {"pdus": [], "edus": edus})

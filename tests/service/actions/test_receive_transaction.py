@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
 
-from conduit.protocol.errors import InvalidParam
+from conduit.protocol.errors import InvalidParam, LimitExceeded
+from conduit.protocol.ids import ServerName
 from conduit.service.actions import receive_transaction
 from conduit.service.rooms import timeline
 from tests.support.client import segment
@@ -58,3 +60,32 @@ async def test_invite_that_is_taken_back_is_answered_as_taken(net: Network) -> N
     answer = (await room.peer.send("one.test", [end, other]))["pdus"]
     assert answer[end.event_id] == {}
     assert "error" in answer[other.event_id]
+
+
+async def test_advisory_25_one_server_has_few_transactions_under_way(net: Network) -> None:
+    """Their ephemeral data takes effect one transaction after the other; who sends too many at a time is told to come back, and another server has its turn."""
+    guest = await Guest.enter(net, (await room_of(net))[1])
+    ctx = net["one.test"].ctx
+    edus = [{"edu_type": "m.presence", "content": {"push": []}}] * 10
+    many = [
+        asyncio.ensure_future(receive_transaction.receive(ctx, guest.join.server_name, str(number), [], edus))
+        for number in range(30)
+    ]
+    await asyncio.sleep(0)
+    await receive_transaction.receive(ctx, ServerName("other.test"), "1", [], edus[:1])
+    assert sum(task.done() and task.exception() is None for task in many) == 0
+    results = await asyncio.gather(*many, return_exceptions=True)
+    assert sum(isinstance(result, LimitExceeded) for result in results) == 30 - receive_transaction.MAX_AT_A_TIME
+    assert await receive_transaction.receive(ctx, guest.join.server_name, "99", [], edus) == {}
+
+
+async def test_transaction_that_is_sent_again_while_it_is_under_way_has_no_effect_twice(net: Network) -> None:
+    """Both are answered alike."""
+    guest = await Guest.enter(net, (await room_of(net))[1])
+    ctx = net["one.test"].ctx
+    event = guest.message("hello")
+    edus = [{"edu_type": "m.presence", "content": {"push": []}}] * 3
+    origin = guest.join.server_name
+    both = [receive_transaction.receive(ctx, origin, "1", [event.pdu], edus) for _ in range(2)]
+    assert await asyncio.gather(*both) == [{event.event_id: {}}] * 2
+    await worked_off(net["one.test"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from conduit.api.request import Json, Request
-from conduit.api.web import Auth, Routes
+from conduit.api.web import Auth, Limit, Routes
 from conduit.protocol.errors import BadJson
 from conduit.service.actions import receive_transaction
 from conduit.service.context import Context
@@ -14,6 +14,8 @@ routes = Routes()
 
 MAX_PDUS = 50
 MAX_EDUS = 100
+EDUS_A_REQUEST = 10
+"""How many EDUs count as one request more: what they tell takes effect at once, however many come."""
 
 
 @routes.put("/_matrix/federation/v1/send/{txnId}", auth=Auth.SERVER, holds_events=True)
@@ -22,6 +24,8 @@ async def send_transaction(ctx: Context, req: Request) -> Json:
     body = req.json()
     pdus = _list(body, "pdus", MAX_PDUS)
     edus = _list(body, "edus", MAX_EDUS)
+    if len(edus) > EDUS_A_REQUEST:
+        req.charge(Limit.FEDERATION, requests=len(edus) // EDUS_A_REQUEST)
     return {"pdus": await receive_transaction.receive(ctx, req.origin, req.params["txnId"], pdus, edus)}
 
 

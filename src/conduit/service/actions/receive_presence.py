@@ -22,6 +22,8 @@ MAX_STATUS: Final = 1_000
 """Characters of a status message that are kept."""
 MAX_WAITING: Final = 2_000
 """How many users' presence waits, of all servers; whose came first goes first."""
+MAX_WAITING_OF_SERVER: Final = 200
+"""How many of these are of one server."""
 WAIT_MS: Final = 5 * 60_000
 _MAX_AGO_MS: Final = 10 * 365 * 24 * 3_600_000
 _NEWS: Final = "presence of a stranger"
@@ -57,27 +59,56 @@ def _set(ctx: Context, user_id: UserId, told: Told) -> None:
     ctx.presence.set_remote(user_id, presence, status, last_active_ago=ago, currently_active=is_active)
 
 
+class _Waiting:
+    """The presence that waits, by server and user, oldest first."""
+
+    def __init__(self) -> None:
+        self._servers: dict[ServerName, dict[UserId, tuple[int, Told]]] = {}
+        self._count = 0
+
+    def add(self, user: UserId, until: int, told: Told) -> None:
+        """Let the presence of a user wait; where there is too much, the oldest of the server goes, or of the server that came first."""
+        self.take(user)
+        server = server_name_of(user)
+        of_server = self._servers.setdefault(server, {})
+        of_server[user] = (until, told)
+        self._count += 1
+        if len(of_server) > MAX_WAITING_OF_SERVER:
+            self.take(next(iter(of_server)))
+        if self._count > MAX_WAITING:
+            self.take(next(iter(next(iter(self._servers.values())))))
+
+    def take(self, user: UserId) -> tuple[int, Told] | None:
+        """Return what waits of a user, until when and what, and let it wait no more."""
+        server = server_name_of(user)
+        found = self._servers.get(server, {}).pop(user, None)
+        if found is not None:
+            self._count -= 1
+            if not self._servers[server]:
+                del self._servers[server]
+        return found
+
+    def users(self) -> list[UserId]:
+        """Return whose presence waits."""
+        return [user for of_server in self._servers.values() for user in of_server]
+
+
 async def run(ctx: Context) -> None:
     """Take the presence of those who have come into sight since it was told. Runs until cancelled."""
-    waiting: dict[UserId, tuple[int, Told]] = {}
+    waiting = _Waiting()
     with ctx.db.watch.subscribe(_NEWS, "entered") as news:
         while True:
             for kind, *what in await news.take():
                 now = ctx.clock.now_ms()
                 if kind == _NEWS:
                     user, told = what
-                    waiting.pop(user, None)
-                    waiting[user] = (now + WAIT_MS, told)
-                    if len(waiting) > MAX_WAITING:
-                        del waiting[next(iter(waiting))]
+                    waiting.add(user, now + WAIT_MS, told)
                     continue
                 # Somebody of here may bring many into sight; somebody else only himself.
                 entered = UserId(what[1])
-                is_local = server_name_of(entered) == ctx.server_name
-                for user in list(waiting) if is_local else [entered] if entered in waiting else ():
-                    until, told = waiting[user]
-                    if until <= now:
-                        del waiting[user]
-                    elif remote_devices.is_in_sight(ctx.db, user, ctx.server_name):
-                        del waiting[user]
-                        _set(ctx, user, told)
+                for user in waiting.users() if server_name_of(entered) == ctx.server_name else [entered]:
+                    if not remote_devices.is_in_sight(ctx.db, user, ctx.server_name):
+                        continue
+                    found = waiting.take(user)
+                    if found is not None and found[0] > now:
+                        _set(ctx, user, found[1])

@@ -7,6 +7,7 @@ Source: server-server API, "Receipts".
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from itertools import islice
 from typing import Any, Final, NamedTuple
@@ -21,6 +22,8 @@ MAX_USERS: Final = 1_000
 """How many users' receipts in one room an EDU may tell."""
 MAX_WAITING: Final = 5_000
 """How many receipts wait for their events, over all rooms."""
+MAX_WAITING_OF_SERVER: Final = 500
+"""How many of these are told by one server."""
 WAIT_MS: Final = 5 * 60_000
 _NEWS: Final = "receipt without event"
 _AHEAD_MS: Final = 5 * 60_000
@@ -117,7 +120,7 @@ class _Waiting:
     def __init__(self, ctx: Context) -> None:
         self._ctx = ctx
         self._rooms: dict[RoomId, dict[_Receipt, int]] = {}
-        self._count = 0
+        self._counts: Counter[ServerName] = Counter()
 
     def __bool__(self) -> bool:
         return bool(self._rooms)
@@ -127,16 +130,21 @@ class _Waiting:
         rooms: dict[RoomId, None] = {}
         for kind, room, *rest in news:
             room_id = RoomId(room)
-            if kind == _NEWS and self._count < MAX_WAITING:
+            if kind == _NEWS:
                 user, thread, event_id, ts = rest
-                receipt = _Receipt(UserId(user), thread, EventId(event_id), int(ts))
-                entries = self._rooms.setdefault(room_id, {})
-                self._count += receipt not in entries
-                entries[receipt] = self._ctx.clock.now_ms() + WAIT_MS
+                self._add(room_id, _Receipt(UserId(user), thread, EventId(event_id), int(ts)))
             if room_id in self._rooms:
                 rooms[room_id] = None
         for room_id in rooms:
             self._try(room_id)
+
+    def _add(self, room_id: RoomId, receipt: _Receipt) -> None:
+        server = server_name_of(receipt.user_id)
+        if self._counts[server] >= MAX_WAITING_OF_SERVER or self._counts.total() >= MAX_WAITING:
+            return
+        entries = self._rooms.setdefault(room_id, {})
+        self._counts[server] += receipt not in entries
+        entries[receipt] = self._ctx.clock.now_ms() + WAIT_MS
 
     def _try(self, room_id: RoomId) -> None:
         entries = self._rooms[room_id]
@@ -145,6 +153,6 @@ class _Waiting:
             for receipt, until in list(entries.items()):
                 if _place(self._ctx, batch, room_id, receipt) or until <= now:
                     del entries[receipt]
-                    self._count -= 1
+                    self._counts[server_name_of(receipt.user_id)] -= 1
         if not entries:
             del self._rooms[room_id]

@@ -105,6 +105,7 @@ class Server:
         ctx.tasks.spawn(receive_receipts.run(ctx), name="receipts")
         ctx.tasks.spawn(expel_guests.run(ctx), name="guests")
         ctx.tasks.spawn(receive_to_device.run(ctx), name="to-device messages")
+        ctx.tasks.spawn(ctx.outbound.keyring.known.run(), name="keys of servers")
         self._listening = await listen.start(self.app, ctx.config.effective_listeners)
 
     async def stop(self, drain_seconds: float = DRAIN_SECONDS) -> None:

@@ -169,7 +169,7 @@ async def test_keys_survive_a_restart(net: Network, keyring: Keyring) -> None:
     """They are read from the database, without asking anybody."""
     peer = net.peer("a.test")
     await keyring.verify_pdus([message(peer)])
-    keyring._known.clear()
+    keyring.known.forget_recent()
     net.board.down("a.test")
     assert await keyring.verify_pdus([message(peer)]) == [None]
 

@@ -13,7 +13,6 @@ import asyncio
 import contextlib
 import os
 import re
-from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -23,7 +22,6 @@ import structlog
 from nacl.bindings import crypto_sign_BYTES, crypto_sign_open
 from nacl.exceptions import CryptoError
 
-from conduit.database import trees
 from conduit.database.database import Database
 from conduit.protocol.canonical_json import dump
 from conduit.protocol.errors import BadJson, LimitExceeded, MatrixError, Unauthorized
@@ -35,8 +33,9 @@ from conduit.protocol.signing import ALGORITHM
 from conduit.service.outbound import own_keys
 from conduit.service.outbound.errors import RemoteError
 from conduit.service.outbound.federation import FederationClient, path
+from conduit.service.outbound.known_keys import KnownKeys
 from conduit.service.outbound.pauses import Pauses
-from conduit.service.outbound.server_keys import BadKeys, KnownKey, ServerKeys, merge, read_document, read_row
+from conduit.service.outbound.server_keys import BadKeys, KnownKey, ServerKeys, read_document
 from conduit.utils import base64
 from conduit.utils.clock import Clock
 
@@ -57,8 +56,6 @@ STRANGERS = 16
 """Fetches at a time on behalf of requests whose sender is not known yet."""
 MAX_STRANGERS = 500
 """Such requests that may wait."""
-IN_MEMORY = 10_000
-"""Servers whose keys are kept decoded."""
 _INLINE = 6
 """Signatures (60 µs each) that are checked at once; more go to a thread."""
 _CHUNK = 128
@@ -112,13 +109,11 @@ class Keyring:
         ignored: Iterable[str] = (),
     ) -> None:
         self._server_name = server_name
-        self._db = db
         self._clock = clock
         self._federation = federation
         self._own = own
         self._notaries = [name for name in notaries if name != server_name]
-        self._ignored = frozenset(_raw_keys(ignored))
-        self._known: OrderedDict[str, ServerKeys] = OrderedDict()
+        self.known = KnownKeys(db, clock, ignored=_raw_keys(ignored))
         self._fetching: dict[str, asyncio.Future[None]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._pauses = Pauses(clock)
@@ -132,6 +127,7 @@ class Keyring:
         """End the threads and the fetches under way."""
         for task in self._tasks:
             task.cancel()
+        self.known.close()
         if self._threads is not None:
             self._threads.shutdown(wait=False, cancel_futures=True)
 
@@ -281,42 +277,17 @@ class Keyring:
     def _find(self, server: str, key_id: str, valid_at: int | None) -> bytes | None:
         if server == self._server_name:
             return self._own.find(key_id, valid_at)
-        known = self._keys(server)
+        known = self.known.get(server)
         return None if known is None else known.find(key_id, valid_at)
 
     def _current(self, server: str, key_id: str, now: int) -> bytes | None:
-        known = self._keys(server)
+        known = self.known.get(server)
         key: KnownKey | None = None if known is None else known.keys.get(key_id)
         return None if key is None or not key.current or key.valid_until < now else key.public_key
 
-    def _keys(self, server: str) -> ServerKeys | None:
-        known = self._known.get(server)
-        if known is not None:
-            return known
-        row = trees.server_signingkeys.get(self._db, ServerName(server))
-        known = read_row(row, server, ignored=self._ignored) if isinstance(row, dict) else None
-        if known is not None:
-            self._remember(known)
-        return known
-
-    def _remember(self, keys: ServerKeys) -> None:
-        self._known[keys.server] = keys
-        self._known.move_to_end(keys.server)
-        if len(self._known) > IN_MEMORY:
-            self._known.popitem(last=False)
-
-    def _take(self, fresh: Sequence[ServerKeys], *, direct: bool) -> None:
-        if not fresh:
-            return
-        with self._db.batch() as batch:
-            for keys in fresh:
-                merged = merge(self._keys(keys.server), keys, direct=direct)
-                trees.server_signingkeys.put(batch, ServerName(keys.server), merged.row())
-                self._remember(merged)
-
     def document(self, server: str) -> Json | None:
         """Return the newest key object known of a server as it signed it, or `None`."""
-        known = self._keys(server)
+        known = self.known.get(server)
         return None if known is None else known.document
 
     async def vouch(self, wanted: Wanted) -> list[Json]:
@@ -338,13 +309,13 @@ class Keyring:
             if server == self._server_name:
                 documents.append(self.published())
                 continue
-            known = self._keys(server)
+            known = self.known.get(server)
             found = [] if known is None else known.documents(wanted[server])
             documents += [self._own.signing_key.sign_json(document, self._server_name) for document in found]
         return documents
 
     def _vouches(self, server: str, keys: Mapping[str, int], now: int) -> bool:
-        known = self._keys(server)
+        known = self.known.get(server)
         if known is None:
             return False
         # An answer is used for half of its lifetime; longer for who asks what held at a time that is past.
@@ -442,7 +413,7 @@ class Keyring:
                 self._answered(server)
 
     def _knows_current(self, server: str) -> bool:
-        known, now = self._keys(server), self._clock.now_ms()
+        known, now = self.known.get(server), self._clock.now_ms()
         return known is not None and any(key.current and key.valid_until >= now for key in known.keys.values())
 
     async def _ask_directly(self, server: str, left: set[str], *, settles: bool = True) -> None:
@@ -456,7 +427,7 @@ class Keyring:
                     now=True,
                     signed=False,
                 )
-                keys = read_document(document, server, now_ms=self._clock.now_ms(), ignored=self._ignored)
+                keys = read_document(document, server, now_ms=self._clock.now_ms(), ignored=self.known.ignored)
             except (RemoteError, BadKeys) as error:
                 log.info("keys_not_fetched", server=server, reason=str(error))
                 if settles and server in left:
@@ -464,7 +435,7 @@ class Keyring:
                     left.discard(server)
                     self._settle(server)
                 return
-        self._take([keys], direct=True)
+        self.known.put([keys], direct=True)
         if server in left:
             left.discard(server)
             self._answered(server)
@@ -504,10 +475,10 @@ class Keyring:
                 continue
             try:
                 self._check_vouched(notary, document, now)
-                good.append(read_document(document, server, now_ms=now, ignored=self._ignored))
+                good.append(read_document(document, server, now_ms=now, ignored=self.known.ignored))
             except (BadKeys, BadJson) as error:
                 log.info("keys_not_taken", server=server, notary=notary, reason=str(error))
-        self._take(good, direct=False)
+        self.known.put(good, direct=False)
         return {keys.server for keys in good}
 
     def _check_vouched(self, notary: str, document: Json, now: int) -> None:

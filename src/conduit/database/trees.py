@@ -756,6 +756,13 @@ todevice_received = Tree(
     ours=True,
     doc="other server, SHA-256 of a message id of its to-device messages -> time of receipt in ms: each is delivered once",
 )
+todevice_waiting = Tree(
+    "todevice_waiting",
+    key=row(TEXT, TEXT),
+    value=JSON,
+    ours=True,
+    doc="user, device -> {sender of this server, or owner of another: bytes of theirs that wait in todeviceid_events}",
+)
 push_queue = Tree(
     "push_queue",
     key=row(TEXT, U64),

@@ -8,8 +8,11 @@ from typing import Any
 import pytest
 
 from conduit.database import trees
+from conduit.protocol.ids import ServerName
+from conduit.service.actions import receive_presence, receive_receipts, receive_to_device
 from tests.support.client import User
 from tests.support.federation import Network, Peer, network
+from tests.support.guest import Guest, until
 from tests.support.outgoing import enter, member, quiet
 from tests.support.visitor import Visitor
 
@@ -164,6 +167,25 @@ async def test_receipt_before_its_event_waits_for_it(alice: User, two: Peer) -> 
     assert set(await shown(alice, room_id, "m.receipt")) == {event.event_id}
 
 
+async def test_advisory_25_receipts_for_events_that_never_come_push_out_no_others(
+    net: Network, alice: User, evil: Peer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server tells of more than may wait; that of another one still waits for its event."""
+    monkeypatch.setattr(receive_receipts, "MAX_WAITING", 20)
+    monkeypatch.setattr(receive_receipts, "MAX_WAITING_OF_SERVER", 5)
+    room_id = await alice.create_room(preset="public_chat")
+    guest = await Guest.enter(net, room_id, name="two.test", user="bob")
+    enter(net["one.test"], room_id, EVE)
+    for number in range(30):
+        await tell(evil, "m.receipt", receipt(room_id, EVE, f"${number:043d}"))
+    event = guest.message("hello")
+    await tell(guest.peer, "m.receipt", receipt(room_id, BOB, event.event_id))
+    await guest.send(event)
+    for _ in range(20):
+        await quiet()
+    assert set(await shown(alice, room_id, "m.receipt")) == {event.event_id}
+
+
 # --- presence ------------------------------------------------------------------------------------------------------
 
 
@@ -194,6 +216,27 @@ async def test_presence_of_strangers_is_not_kept(net: Network, alice: User, room
     await tell(two, "m.presence", {"push": pushes})
     presence = net["one.test"].ctx.presence
     assert [user for user in presence.changes(0, 10**9) if user.endswith(":two.test")] == []
+
+
+async def test_advisory_25_presence_of_made_up_users_pushes_out_no_others(
+    net: Network, alice: User, evil: Peer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server tells of more users than may wait; somebody of another one is seen once they have come into sight. Of each server the newest wait."""
+    monkeypatch.setattr(receive_presence, "MAX_WAITING", 20)
+    monkeypatch.setattr(receive_presence, "MAX_WAITING_OF_SERVER", 5)
+    room_id = await alice.create_room(preset="public_chat")
+    two = net.peer("two.test")
+    await tell(two, "m.presence", {"push": [{"user_id": BOB, "presence": "online"}]})
+    for number in range(30):
+        await tell(evil, "m.presence", {"push": [{"user_id": f"@u{number}:evil.test", "presence": "online"}]})
+    await Visitor(two, "one.test").join(room_id, BOB)
+    await Visitor(evil, "one.test").join(room_id, "@u0:evil.test")
+    await Visitor(evil, "one.test").join(room_id, "@u29:evil.test")
+    await quiet()
+    seen = {user: (await alice.get(f"/presence/{user}/status"))["presence"] for user in (BOB, "@u29:evil.test")}
+    assert set(seen.values()) == {"online"}
+    first = await alice.raw("GET", "/presence/@u0:evil.test/status")
+    assert first.json().get("presence") != "online"
 
 
 # --- to-device messages --------------------------------------------------------------------------------------------
@@ -361,3 +404,22 @@ async def test_advisory_25_one_message_to_everybody_costs_no_more_than_a_bound(a
     assert await numbers(alice) == []
     await tell(two, "m.direct_to_device", message(2))
     assert await numbers(alice) == [2]
+
+
+async def test_advisory_25_notes_of_delivered_messages_are_bounded(
+    net: Network, alice: User, two: Peer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a server that sends without end the newest are known to have come; others' are not touched."""
+    monkeypatch.setattr(receive_to_device, "MAX_REMEMBERED", 10)
+    db = net["one.test"].ctx.db
+    with db.batch() as batch:
+        trees.todevice_received.put(batch, (ServerName("two.testing"), bytes(32)), net.clock.now_ms())
+    for number in range(35):
+        await tell(two, "m.direct_to_device", message(number))
+        net.clock.jump(1)
+    await until(lambda: sum(1 for _ in trees.todevice_received.keys(db, (ServerName("two.test"),))) < 20)
+    await tell(two, "m.direct_to_device", message(34))
+    assert len(await numbers(alice)) == 35
+    assert sum(1 for _ in trees.todevice_received.keys(db, (ServerName("two.testing"),))) == 1
+    await receive_to_device.sweep(db, net.clock.now_ms() + receive_to_device.REMEMBER_MS)
+    assert trees.todevice_received.first(db) is None

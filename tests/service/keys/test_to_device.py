@@ -11,7 +11,7 @@ from conduit.database.database import Database
 from conduit.protocol.ids import DeviceId, UserId
 from conduit.service.keys import to_device
 from conduit.service.users import devices
-from tests.support.rooms import ALICE, BOB
+from tests.support.rooms import ALICE, BOB, CAROL
 
 PHONE, PHONE2 = DeviceId("PHONE"), DeviceId("PHONE2")
 
@@ -87,3 +87,62 @@ def test_only_what_was_acknowledged_goes(db: Database) -> None:
     assert not to_device.has_pending(db, BOB, PHONE, counts[1])
     messages, upto = to_device.pending(db, BOB, PHONE, 0, counts[2] - 1)
     assert (messages, upto) == ([], counts[2] - 1)
+
+
+def fill(db: Database, sender: str, *, size: int = 900) -> int:
+    """Let a sender send until nothing is taken any more; return how many messages were."""
+    before = len(list(trees.todeviceid_events.keys(db, (BOB, PHONE))))
+    with db.batch() as batch:
+        for number in range(100):
+            to_device.deliver(batch, UserId(sender), "org.example", BOB, {PHONE: {"n": number, "x": "x" * size}})
+    return len(list(trees.todeviceid_events.keys(db, (BOB, PHONE)))) - before
+
+
+@pytest.fixture
+def small_inbox(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sixteen messages of a kilobyte fill an inbox."""
+    monkeypatch.setattr(to_device, "MAX_BYTES", 16_400)
+
+
+@pytest.mark.usefixtures("small_inbox")
+def test_advisory_25_nobody_has_more_in_an_inbox_than_is_left_free(db: Database) -> None:
+    """Whoever fills it leaves room for the next, who leaves room for the one after; and all names of one owner count as one."""
+    assert fill(db, "@a:one.evil.test") == 8
+    assert fill(db, "@b:two.evil.test") == 0
+    assert fill(db, "@c:other.test") == 4
+    assert fill(db, ALICE) == 2
+    assert fill(db, CAROL) == 1
+    assert fill(db, BOB, size=100) > 0
+
+
+@pytest.mark.usefixtures("small_inbox")
+def test_inbox_that_was_emptied_takes_as_much_again(db: Database) -> None:
+    """Whether all of it was given to the device, or only a part."""
+    assert fill(db, "@a:evil.test") == 8
+    assert fill(db, ALICE) == 4
+    counts = [key[2] for key in trees.todeviceid_events.keys(db, (BOB, PHONE))]
+    with db.batch() as batch:
+        to_device.acknowledge(batch, BOB, PHONE, counts[3])
+    assert trees.todevice_waiting.get(db, (BOB, PHONE)) is not None
+    assert fill(db, "@a:evil.test") > 0
+    with db.batch() as batch:
+        to_device.acknowledge(batch, BOB, PHONE, db.current_count())
+    assert trees.todevice_waiting.get(db, (BOB, PHONE)) is None
+    assert fill(db, "@a:evil.test") == 8
+
+
+def test_advisory_25_who_shares_no_room_has_little_in_an_inbox(db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server in no room of the user's can leave few messages for a device that does not come for them; the user's own devices have all the room there is."""
+    monkeypatch.setattr(to_device, "MAX_BYTES_OF_STRANGERS", 3_300)
+    assert fill(db, "@a:evil.test") == 3
+    assert fill(db, BOB) == 100
+
+
+def test_messages_from_before_they_were_counted_do_no_harm(db: Database) -> None:
+    """A directory of Conduit's has them: they are given and acknowledged like others."""
+    with db.batch() as batch:
+        trees.todeviceid_events.put(batch, (BOB, PHONE, batch.next_count()), {"type": "x", "content": {}})
+    send(db, {PHONE: {"n": 1}})
+    with db.batch() as batch:
+        to_device.acknowledge(batch, BOB, PHONE, db.current_count())
+    assert trees.todevice_waiting.get(db, (BOB, PHONE)) is None

@@ -22,6 +22,7 @@ def _fill(db: Database, user_id: UserId, device_id: str) -> None:
         trees.onetimekeyid_onetimekeys.put(batch, (user_id, device_id, '"a:1"'), {})
         trees.fallbackkey.put(batch, (user_id, device_id, "a"), {})
         trees.todeviceid_events.put(batch, (user_id, device_id, 7), {})
+        trees.todevice_waiting.put(batch, (user_id, device_id), {"@a:x": 7})
         trees.userdevicetxnid_response.put(batch, (user_id, device_id, "t"), b"")
         trees.transaction.put(batch, (user_id, device_id, bytes(32)), (5, b"{}"))
         trees.transaction_age.put(batch, (5, user_id, device_id, bytes(32)), True)

@@ -106,6 +106,7 @@ def delete(batch: Batch, user_id: UserId, device_id: str) -> bool:
         return False
     trees.userdeviceid_metadata.delete(batch, (user_id, device_id))
     trees.keyid_key.delete(batch, (user_id, device_id))
+    trees.todevice_waiting.delete(batch, (user_id, device_id))
     for tree in (
         trees.onetimekeyid_onetimekeys,
         trees.fallbackkey,

@@ -60,3 +60,22 @@ async def test_initial_syncs_have_presence_and_receipts(hs: Homeserver) -> None:
     await bob.leave(room)
     body = await bob.get(f"/rooms/{room}/initialSync")
     assert (body["membership"], body["presence"], body["receipts"]) == ("leave", [], [])
+
+
+async def test_unwanted_invites_are_not_shown(hs: Homeserver) -> None:
+    """Of ignored users and to those who block invites, neither at first nor as news."""
+    alice, bob = await hs.register("alice"), await hs.register("bob")
+    start = (await bob.get("/initialSync"))["end"]
+    room = await alice.create_room(invite=[bob.user_id])
+    assert [entry["room_id"] for entry in (await bob.get("/initialSync"))["rooms"]] == [room]
+    assert len((await bob.get("/events", params={"from": start}))["chunk"]) == 1
+    base = f"/user/{bob.user_id}/account_data"
+    for event_type, content in (
+        ("m.ignored_user_list", {"ignored_users": {alice.user_id: {}}}),
+        ("m.invite_permission_config", {"default_action": "block"}),
+    ):
+        await bob.put(f"{base}/{event_type}", content)
+        assert (await bob.get("/initialSync"))["rooms"] == []
+        news = (await bob.get("/events", params={"from": start}))["chunk"]
+        assert "m.room.member" not in [event["type"] for event in news]
+        await bob.put(f"{base}/{event_type}", {"ignored_users": {}} if "ignored" in event_type else {})

@@ -7,7 +7,7 @@ from typing import Any
 from conduit.protocol.ids import RoomId, UserId
 from conduit.service import account_data
 from conduit.service.rooms import directory, state
-from tests.support.client import User
+from tests.support.client import User, segment
 from tests.support.federation import network
 from tests.support.homeserver import Homeserver
 from tests.support.outgoing import until
@@ -92,3 +92,17 @@ async def test_names_of_another_server_follow_when_it_enters_the_new_room() -> N
         carol = await net["two.test"].register("carol")
         await carol.post(f"/join/{new}", {})
         assert (await bob.get(alias.replace("den", "other")))["room_id"] == old
+
+
+async def test_muted_room_stays_muted_at_once(hs: Homeserver) -> None:
+    """The rule that was carried over is tried for the next message."""
+    alice, bob = await people(hs, "alice", "bob")
+    old = await alice.create_room(preset="public_chat")
+    await bob.join(old)
+    await bob.put(f"/pushrules/global/room/{segment(old)}", {"actions": []})
+    await alice.send(old, "not to be heard of")
+    new = (await alice.post(f"/rooms/{old}/upgrade", {"new_version": "12"}))["replacement_room"]
+    await bob.join(new)
+    await alice.send(new, "nor this")
+    rooms = (await bob.sync())["rooms"]["join"]
+    assert rooms[new]["unread_notifications"]["notification_count"] == 0

@@ -71,10 +71,8 @@ async def test_receipts_and_marker_move_together(room: Room) -> None:
         "m.fully_read": room.reply.event_id,
     }
     await send_receipts(room.ctx, BOB, room.room_id, marks)
-    assert set(receipts.changes(room.db, room.room_id, BOB, 0, room.db.current_count())) == {
-        room.root.event_id,
-        room.other.event_id,
-    }
+    [shown] = receipts.changes(room.db, room.room_id, BOB, 0, room.db.current_count())
+    assert set(shown) == {room.root.event_id, room.other.event_id}
     assert account_data.get(room.db, BOB, room.room_id, "m.fully_read") == {"event_id": room.reply.event_id}
     assert not any(counting.unread(room.db, room.room_id, BOB).total())
     assert room.ctx.presence.get(BOB) is not None

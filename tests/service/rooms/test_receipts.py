@@ -37,8 +37,10 @@ class Room(World):
             return receipts.put(batch, self.room_id, user_id, kind, event_id, at, thread, 1000 + index)
 
     def seen(self, reader: UserId, since: int = 0) -> dict[str, Any]:
-        """Return what a user is shown that has moved since."""
-        return receipts.changes(self.db, self.room_id, reader, since, self.db.current_count())
+        """Return what a user is shown that has moved since, which is one event at most."""
+        found = receipts.changes(self.db, self.room_id, reader, since, self.db.current_count())
+        assert len(found) <= 1
+        return found[0] if found else {}
 
 
 @pytest.fixture
@@ -125,7 +127,7 @@ def test_look_whether_anything_has_changed(room: Room) -> None:
     assert not receipts.changed_since(room.db, room.room_id, now)
     unknown = RoomId("!unknown:localhost")
     assert not receipts.changed_since(room.db, unknown, 0)
-    assert receipts.changes(room.db, unknown, BOB, 0, now) == {}
+    assert receipts.changes(room.db, unknown, BOB, 0, now) == []
     assert receipts.read_up_to(room.db, unknown, BOB) == (0, {})
 
 
@@ -144,3 +146,15 @@ async def test_sender_hears_of_public_receipts_that_move(room: Room) -> None:
     assert list(receipts.moved(room.db, room.room_id, since)) == [(found["count"], BOB, receipts.UNTHREADED)]
     assert list(receipts.moved(room.db, room.room_id, found["count"])) == []
     assert receipts.find(room.db, room.room_id, CAROL, receipts.UNTHREADED) is None
+
+
+def test_receipts_of_one_user_at_the_same_event_are_all_told(room: Room) -> None:
+    """An event has place for one of a kind: those for the whole room and for threads come in several."""
+    room.put(1)
+    room.put(1, thread=receipts.MAIN)
+    room.put(2, user_id=ALICE)
+    event_id = room.ids[1]
+    assert receipts.changes(room.db, room.room_id, CAROL, 0, room.db.current_count()) == [
+        {event_id: {"m.read": {BOB: {"ts": 1001}}}, room.ids[2]: {"m.read": {ALICE: {"ts": 1002}}}},
+        {event_id: {"m.read": {BOB: {"ts": 1001, "thread_id": "main"}}}},
+    ]

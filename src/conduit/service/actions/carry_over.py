@@ -5,11 +5,13 @@ Source: client-server API, "Room Upgrades".
 
 from __future__ import annotations
 
-from typing import Any
+from contextlib import suppress
 
 from conduit.database.database import Batch
+from conduit.protocol.errors import InvalidParam
 from conduit.protocol.ids import RoomId, UserId, is_room_id
 from conduit.service import account_data
+from conduit.service.push import rules
 from conduit.service.rooms import aliases, directory, members, state
 
 
@@ -48,16 +50,12 @@ def move_names(batch: Batch, old: RoomId, new: RoomId) -> None:
 
 
 def _carry_push_rule(batch: Batch, user_id: UserId, old: RoomId, room_id: RoomId) -> None:
-    rules = account_data.get(batch, user_id, "", "m.push_rules") or {}
-    rulesets = rules.get("global")
-    kind = rulesets.get("room") if isinstance(rulesets, dict) else None
-    if not isinstance(rulesets, dict) or not isinstance(kind, list):
-        return
-    by_id: dict[Any, dict[str, Any]] = {rule.get("rule_id"): rule for rule in kind if isinstance(rule, dict)}
-    if old not in by_id or room_id in by_id:
-        return
-    changed = {**rules, "global": {**rulesets, "room": [{**by_id[old], "rule_id": room_id}, *kind]}}
-    account_data.put(batch, user_id, "", "m.push_rules", changed)
+    changed = rules.ruleset(batch, user_id)
+    by_room = {rule["rule_id"]: rule for rule in changed.of_kind("room")}
+    if old in by_room and room_id not in by_room:
+        with suppress(InvalidParam):  # if there are too many rules already
+            changed.put("room", {**by_room[old], "rule_id": room_id})
+            rules.put(batch, user_id, changed)
 
 
 def _carry_direct(batch: Batch, user_id: UserId, old: RoomId, room_id: RoomId) -> None:

@@ -97,12 +97,15 @@ def changed_since(source: CacheSource, room_id: RoomId, since: int) -> bool:
     return room is not None and _latest.get(source, room) > since
 
 
-def changes(source: CacheSource, room_id: RoomId, reader: UserId, since: int, upto: int) -> dict[str, Any]:
-    """Return the content of the `m.receipt` event for what moved in (since, upto]; all of it from 0. Others' private receipts are left out."""
+def changes(source: CacheSource, room_id: RoomId, reader: UserId, since: int, upto: int) -> list[dict[str, Any]]:
+    """Return the contents of `m.receipt` events for what moved in (since, upto]; all of it from 0. Others' private receipts are left out.
+
+    It is one event, unless somebody has several receipts at the same event, for the whole room and for a thread: an event has place for one of them.
+    """
     room = short_ids.short_room(source, room_id)
-    content: dict[str, Any] = {}
+    contents: list[dict[str, Any]] = []
     if room is None or _latest.get(source, room) <= since:
-        return content
+        return contents
     for _, (user_id, kind, thread) in trees.receipt_stream.scan(source, (room,), after=since, before=upto + 1):
         if kind != READ and user_id != reader:
             continue
@@ -112,8 +115,17 @@ def changes(source: CacheSource, room_id: RoomId, reader: UserId, since: int, up
         shown: dict[str, Any] = {"ts": receipt["ts"]}
         if thread:
             shown["thread_id"] = thread
-        content.setdefault(receipt["event_id"], {}).setdefault(kind, {})[user_id] = shown
-    return content
+        _add(contents, receipt["event_id"], kind, user_id, shown)
+    return contents
+
+
+def _add(contents: list[dict[str, Any]], event_id: str, kind: str, user_id: str, shown: dict[str, Any]) -> None:
+    for content in contents:
+        users = content.setdefault(event_id, {}).setdefault(kind, {})
+        if user_id not in users:
+            users[user_id] = shown
+            return
+    contents.append({event_id: {kind: {user_id: shown}}})
 
 
 def read_up_to(source: CacheSource, room_id: RoomId, user_id: UserId) -> tuple[int, dict[str, int]]:

@@ -25,7 +25,7 @@ from conduit.service.rooms.cuts import Cut, SyncToken
 from conduit.service.rooms.reading import Reader
 from conduit.service.sync import old_forms
 from conduit.service.sync.long_poll import MAX_TIMEOUT_MS
-from conduit.service.sync.streams import account_data, presence, receipts, typing
+from conduit.service.sync.streams import account_data, invites, presence, receipts, typing
 from conduit.service.sync.window import SyncRequest, Window
 from conduit.service.users import accounts
 
@@ -141,9 +141,19 @@ def _timelines(
 
 
 def _gone(window: Window) -> list[RoomId]:
-    """Return the rooms of which the user became something else than a member."""
+    """Return the rooms of which the user became something else than a member, but for invites that are not to be shown."""
     moved = {change.room_id for change in members.changes(window.db, window.user_id, window.since, window.upto)}
-    return [room_id for room_id in moved if not members.is_joined(window.db, room_id, window.user_id)]
+    return [
+        room_id
+        for room_id in moved
+        if _is_told(window, members.membership(window.db, room_id, window.user_id), room_id)
+    ]
+
+
+def _is_told(window: Window, membership: str | None, room_id: RoomId) -> bool:
+    if membership == "invite":
+        return invites.is_shown(window.db, room_id, window.user_id, window.ignored)
+    return membership != "join"
 
 
 def _own_membership(window: Window, room_id: RoomId) -> list[ClientEvent]:
@@ -156,8 +166,12 @@ def _own_membership(window: Window, room_id: RoomId) -> list[ClientEvent]:
 
 
 def _of_rooms(window: Window, rooms: Iterable[RoomId]) -> list[Json]:
-    found = ((stream.changes(window, room_id), room_id) for room_id in rooms for stream in (typing, receipts))
-    return [old_forms.in_room(event, room_id) for event, room_id in found if event is not None]
+    return [
+        old_forms.in_room(event, room_id)
+        for room_id in rooms
+        for stream in (typing, receipts)
+        for event in stream.changes(window, room_id)
+    ]
 
 
 def _own_items(window: Window, room_id: RoomId | None) -> list[Json]:

@@ -22,6 +22,7 @@ from conduit.service.rooms.client_events import Recipient
 from conduit.service.rooms.cuts import SyncToken
 from conduit.service.rooms.reading import Reader, filtered_state
 from conduit.service.sync import old_forms
+from conduit.service.sync.streams import invites
 from conduit.service.users import accounts
 
 Json = dict[str, Any]
@@ -86,7 +87,9 @@ async def initial_sync(ctx: Context, to: Recipient, limit: int, *, archived: boo
             if membership == "join" or reader.viewer.was_joined():
                 rooms.append(await _room(ctx, reader, limit))
             await asyncio.sleep(0)
-    rooms += [_invite(ctx, to, room_id) for room_id in members.rooms(ctx.db, to.user_id, "invite")]
+    ignored = account_data.ignored_users(ctx.db, to.user_id)
+    invited = members.rooms(ctx.db, to.user_id, "invite")
+    rooms += [_invite(ctx, to, room) for room in invited if invites.is_shown(ctx.db, room, to.user_id, ignored)]
     seen = ctx.presence.changes(0, ctx.db.current_count())
     presence = [
         old_forms.presence(user_id, content)

@@ -89,7 +89,5 @@ def _ephemeral(window: Window, room_id: RoomId, *, is_new: bool) -> list[Json]:
         if (wanted.types is None or stream.TYPE in wanted.types) and not (
             wanted.not_types is not None and stream.TYPE in wanted.not_types
         ):
-            event = stream.everything(window, room_id) if is_new else stream.changes(window, room_id)
-            if event is not None:
-                found.append(event)
+            found += stream.everything(window, room_id) if is_new else stream.changes(window, room_id)
     return found

@@ -29,9 +29,9 @@ def presence_of(ctx: Context, users: Iterable[UserId]) -> list[Json]:
 
 
 def receipts_in(ctx: Context, room_id: RoomId, reader: UserId) -> list[Json]:
-    """Return the `m.receipt` event with all receipts of a room, in a list, which is empty if there are none."""
-    content = receipts.changes(ctx.db, room_id, reader, 0, ctx.db.current_count())
-    return [in_room({"type": "m.receipt", "content": content}, room_id)] if content else []
+    """Return the `m.receipt` events with all receipts of a room."""
+    contents = receipts.changes(ctx.db, room_id, reader, 0, ctx.db.current_count())
+    return [in_room({"type": "m.receipt", "content": content}, room_id) for content in contents]
 
 
 def in_room(event: Json, room_id: str) -> Json:

@@ -11,17 +11,17 @@ from conduit.service.sync.window import Window
 TYPE = "m.receipt"
 
 
-def everything(window: Window, room_id: RoomId) -> dict[str, Any] | None:
-    """Return the `m.receipt` event with all receipts of a room, or `None` if there are none."""
-    return _event(receipts.changes(window.db, room_id, window.user_id, 0, window.upto))
+def everything(window: Window, room_id: RoomId) -> list[dict[str, Any]]:
+    """Return the `m.receipt` events with all receipts of a room."""
+    return _events(receipts.changes(window.db, room_id, window.user_id, 0, window.upto))
 
 
-def changes(window: Window, room_id: RoomId) -> dict[str, Any] | None:
-    """Return the `m.receipt` event with what moved in the interval, or `None`."""
+def changes(window: Window, room_id: RoomId) -> list[dict[str, Any]]:
+    """Return the `m.receipt` events with what moved in the interval."""
     if not receipts.changed_since(window.db, room_id, window.since):
-        return None
-    return _event(receipts.changes(window.db, room_id, window.user_id, window.since, window.upto))
+        return []
+    return _events(receipts.changes(window.db, room_id, window.user_id, window.since, window.upto))
 
 
-def _event(content: dict[str, Any]) -> dict[str, Any] | None:
-    return {"type": TYPE, "content": content} if content else None
+def _events(contents: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [{"type": TYPE, "content": content} for content in contents]

@@ -61,3 +61,18 @@ async def test_unban_of_who_is_not_banned_is_a_bad_state(hs: Homeserver) -> None
     await bob.join(room_id)
     await alice.post(f"/rooms/{room_id}/unban", {"user_id": bob.user_id}, "M_BAD_STATE")
     assert (await bob.get("/joined_rooms"))["joined_rooms"] == [room_id]
+
+
+async def test_ban_of_who_has_forgotten_the_room_can_be_lifted(hs: Homeserver) -> None:
+    """Forgetting is the user's own affair: to the room they are banned as before."""
+    alice, bob = await people(hs, "alice", "bob")
+    room_id = await alice.create_room(preset="public_chat")
+    await bob.join(room_id)
+    for lift in ("unban", "state"):
+        await alice.post(f"/rooms/{room_id}/ban", {"user_id": bob.user_id})
+        await bob.post(f"/rooms/{room_id}/forget")
+        if lift == "unban":
+            await alice.post(f"/rooms/{room_id}/unban", {"user_id": bob.user_id})
+        else:
+            await alice.set_state(room_id, "m.room.member", {"membership": "leave"}, bob.user_id)
+        await bob.join(room_id)

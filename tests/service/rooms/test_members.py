@@ -277,3 +277,23 @@ async def test_sender_hears_who_comes_into_a_room() -> None:
         assert await news.take(0) == [("entered", room_id, BOB)]
     assert members.has_server(world.db, room_id, "localhost")
     assert not members.has_server(world.db, room_id, "elsewhere.example")
+
+
+def test_forgotten_room_stays_so_when_the_user_is_banned() -> None:
+    """What is decided about somebody who is out and has forgotten the room is no news to them; an invite is."""
+    world = World()
+    room_id = world.create()
+    world.join(room_id, BOB)
+    world.leave(room_id, BOB)
+    with world.db.batch() as batch:
+        members.forget(batch, room_id, BOB)
+    before = world.db.current_count()
+    for membership in ("ban", "leave"):
+        world.member(room_id, ALICE, BOB, membership)
+        assert members.membership(world.db, room_id, BOB) is None
+        assert members.is_forgotten(world.db, room_id, BOB)
+        assert members.changes(world.db, BOB, before, world.db.current_count()) == []
+        invariants.check_all(world.db)
+    world.member(room_id, ALICE, BOB, "invite")
+    assert members.membership(world.db, room_id, BOB) == "invite"
+    invariants.check_all(world.db)

@@ -9,7 +9,7 @@ from conduit.protocol.ids import EventId, RoomId, UserId
 from conduit.service import events
 from conduit.service.actions import membership
 from conduit.service.context import Context
-from conduit.service.rooms import members
+from conduit.service.rooms import members, state
 
 Extra = dict[str, Any] | None
 
@@ -23,7 +23,7 @@ async def kick(
     """
     _require_joined(ctx, sender, room_id)
     await membership.require_known_member(ctx, room_id, target)
-    if members.membership(ctx.db, room_id, target) not in ("join", "invite", "knock"):
+    if _membership(ctx, room_id, target) not in ("join", "invite", "knock"):
         raise Forbidden("The user is not in this room")
     return await _set(ctx, sender, room_id, target, "leave", reason, extra)
 
@@ -43,9 +43,19 @@ async def unban(
     """Lift a ban; return the id of the member event. Raises `Forbidden` without the power, `BadState` for who is not banned."""
     _require_joined(ctx, sender, room_id)
     await membership.require_known_member(ctx, room_id, target)
-    if members.membership(ctx.db, room_id, target) != "ban":
+    if not is_banned(ctx, room_id, target):
         raise BadState("The user is not banned", status=403)
     return await _set(ctx, sender, room_id, target, "leave", reason, extra)
+
+
+def is_banned(ctx: Context, room_id: RoomId, target: UserId) -> bool:
+    """Tell whether somebody is banned from the room, which they may have forgotten for themselves."""
+    return _membership(ctx, room_id, target) == "ban"
+
+
+def _membership(ctx: Context, room_id: RoomId, target: UserId) -> str | None:
+    event = state.current(ctx.db, room_id, "m.room.member", target)
+    return None if event is None else event.membership
 
 
 def _require_joined(ctx: Context, user_id: UserId, room_id: RoomId) -> None:

@@ -16,7 +16,6 @@ from conduit.service.actions.knock import knock
 from conduit.service.actions.leave import leave
 from conduit.service.actions.membership import MEMBERSHIPS
 from conduit.service.context import Context
-from conduit.service.rooms import members
 
 
 async def set_membership(
@@ -45,6 +44,6 @@ async def set_membership(
         return event_id
     if wanted != "leave":
         raise Forbidden("Nobody can join or knock for somebody else")
-    if members.membership(ctx.db, room_id, target) == "ban":
+    if moderate.is_banned(ctx, room_id, target):
         return await moderate.unban(ctx, sender, room_id, target, extra=content)
     return await moderate.kick(ctx, sender, room_id, target, extra=content)

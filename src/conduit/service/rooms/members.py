@@ -389,11 +389,12 @@ def record(
     key = (user_id, room_id)
     known = trees.membership.get(batch, key)
     old = None if known is None else known.membership
-    since = known.since if known is not None and old == membership else count
+    stays_forgotten = membership in LEFT and is_forgotten(batch, room_id, user_id)
+    since = known.since if known is not None and (old == membership or stays_forgotten) else count
     row = Membership(membership, since, event)
     trees.membership.put(batch, key, row)
-    if old == membership and is_forgotten(batch, room_id, user_id):
-        return old  # out as before, and still forgotten
+    if stays_forgotten:
+        return old  # out as before, if perhaps banned or not any more: nothing that the user wants to hear of
     if old != membership:
         if known is not None:
             trees.membership_stream.delete(batch, (user_id, known.since))

@@ -499,3 +499,18 @@ async def test_bad_tokens_and_filters_are_refused(hs: Homeserver) -> None:
     await alice.get("/sync", "M_INVALID_PARAM", params={"timeout": "-1"})
     await alice.get("/sync", "M_NOT_JSON", params={"filter": "{"})
     await alice.get("/sync", "M_BAD_JSON", params={"filter": '{"room": []}'})
+
+
+async def test_paging_back_from_an_empty_timeline_reaches_what_the_filter_kept_back(hs: Homeserver) -> None:
+    """The token beside a timeline of which nothing was wanted stands at its end."""
+    alice = await hs.register("alice")
+    room = await alice.create_room()
+    first = await alice.sync()
+    event_id = await alice.send(room, "hello")
+    for wanted in ({"types": []}, {"types": ["org.example.none"]}, {"not_senders": [alice.user_id]}):
+        for since in (None, first["next_batch"]):
+            body = await alice.sync(since, filter={"room": {"timeline": wanted}}, full_state=True)
+            timeline = body["rooms"]["join"][room]["timeline"]
+            assert timeline["events"] == []
+            page = await alice.messages(room, **{"from": timeline["prev_batch"], "limit": 1})
+            assert [event["event_id"] for event in page["chunk"]] == [event_id]

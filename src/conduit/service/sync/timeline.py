@@ -38,7 +38,7 @@ def read(window: Window, reader: Reader, start: Cut, end: Cut, *, is_joined: boo
     """
     wanted = window.room_filter.timeline
     if wanted.limit != 0 and not window.wants(wanted, reader.room_id):
-        return Slice([], False, start)
+        return Slice([], False, end)
     gap = _last_gap(window, reader.room_id, end)
     if gap is not None and gap > start:
         start = gap
@@ -57,7 +57,8 @@ def read(window: Window, reader: Reader, start: Cut, end: Cut, *, is_joined: boo
         place = events[-1].place(window.db).position
         begin = start if place is None else cuts.before(place)
     else:
-        begin = start
+        # There may be events that the filter has kept back: who goes back from here finds them.
+        begin = end
     events.reverse()
     return Slice(events, limited, begin)
 

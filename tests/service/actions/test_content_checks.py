@@ -7,7 +7,10 @@ from typing import Any
 import pytest
 
 from conduit.protocol.ids import RoomAlias
+from conduit.service.actions.content_checks import MAX_ELSEWHERE
 from conduit.service.rooms import aliases
+from tests.support.client import segment
+from tests.support.federation import network
 from tests.support.homeserver import Homeserver
 from tests.support.people import person
 
@@ -74,3 +77,19 @@ async def test_access_list_of_hostile_globs_costs_little(hs: Homeserver) -> None
     room_id = await alice.create_room()
     content = {"allow": ["*"], "deny": ["*a" * 500 + "b", "?*" * 500 + "x"]}
     await alice.set_state(room_id, "m.room.server_acl", content)
+
+
+async def test_alias_of_another_server_is_looked_up_there() -> None:
+    """It may be made canonical if its server says that it points to the room."""
+    async with network("one.test", "two.test") as (one, two):
+        alice, bob = await person(one), await person(two, "bob")
+        room_id = await alice.create_room(preset="public_chat")
+        await bob.post(f"/join/{segment(room_id)}?via=one.test")
+        await bob.put("/directory/room/%23here:two.test", {"room_id": room_id})
+        await bob.create_room(room_alias_name="other")
+        await alice.set_state(room_id, "m.room.canonical_alias", {"alt_aliases": ["#here:two.test"]})
+        for wrong in ("#other:two.test", "#missing:two.test", "#here:nowhere.test"):
+            content = {"alt_aliases": ["#here:two.test", wrong]}
+            await alice.set_state(room_id, "m.room.canonical_alias", content, expect="M_BAD_ALIAS")
+        many = {"alt_aliases": [f"#{number}:two.test" for number in range(MAX_ELSEWHERE + 1)]}
+        await alice.set_state(room_id, "m.room.canonical_alias", many, expect="M_BAD_ALIAS")

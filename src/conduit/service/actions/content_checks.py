@@ -5,21 +5,26 @@ Each of these events would be valid, but would harm the sender's own room or con
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, Final
 
-from conduit.protocol.errors import BadAlias, BadJson, BadRequest, InvalidParam
+from conduit.protocol.errors import BadAlias, BadJson, BadRequest, InvalidParam, MatrixError
 from conduit.protocol.ids import RoomAlias, RoomId, is_room_alias, parse_room_id
 from conduit.protocol.server_acl import ServerAcl
+from conduit.service.actions.aliases import look_up
 from conduit.service.context import Context
 from conduit.service.rooms import aliases, state
 
+MAX_ELSEWHERE: Final = 20
+"""How many aliases of other servers, which have to be asked, one event may add."""
 
-def check_state(ctx: Context, room_id: RoomId, event_type: str, state_key: str, content: dict[str, Any]) -> None:
+
+async def check_state(ctx: Context, room_id: RoomId, event_type: str, state_key: str, content: dict[str, Any]) -> None:
     """Raise unless a client may set this state: `BadRequest`, `BadJson`, `InvalidParam` or `BadAlias`."""
     if state_key:
         return
     if event_type == "m.room.canonical_alias":
-        check_canonical_alias(ctx, room_id, content)
+        await check_canonical_alias(ctx, room_id, content)
     elif event_type == "m.room.tombstone":
         check_tombstone(room_id, content)
     elif event_type == "m.room.server_acl" and not ServerAcl({**content, "deny": []}).allows(ctx.server_name):
@@ -34,24 +39,44 @@ def check_tombstone(room_id: RoomId, content: dict[str, Any]) -> None:
         raise InvalidParam("A room cannot replace itself")
 
 
-def check_canonical_alias(
-    ctx: Context, room_id: RoomId | None, content: dict[str, Any], *, pending: RoomAlias | None = None
-) -> None:
+async def check_canonical_alias(ctx: Context, room_id: RoomId, content: dict[str, Any]) -> None:
     """Raise unless every alias that `content` adds points to the room: `InvalidParam` for no alias at all, `BadAlias`.
 
-    What stands in the room's event already is not looked at. A room about to be created (`None`) has the alias `pending`.
+    What stands in the room's event already is not looked at. Of another server's alias that server is asked.
     """
-    current = None if room_id is None else state.current(ctx.db, room_id, "m.room.canonical_alias")
-    known = set(_aliases_in(current.content, lenient=True)) if current is not None else set()
-    for alias in _aliases_in(content):
-        if alias in known or alias == pending:
-            continue
-        if not is_room_alias(alias):
-            raise InvalidParam("Not a valid room alias")
-        parsed = RoomAlias(alias)
-        points_to = aliases.room_of(ctx.db, parsed) if aliases.is_local(parsed, ctx.server_name) else None
-        if points_to is None or points_to != room_id:
-            raise BadAlias(f"The alias {alias} does not point to this room")
+    current = state.current(ctx.db, room_id, "m.room.canonical_alias")
+    known = _aliases_in(current.content, lenient=True) if current is not None else []
+    added = _added(content, known)
+    if sum(not aliases.is_local(alias, ctx.server_name) for alias in added) > MAX_ELSEWHERE:
+        raise BadAlias(f"At most {MAX_ELSEWHERE} aliases of other servers can be added at a time")
+    for alias in added:
+        if await _room_of(ctx, alias) != room_id:
+            raise _astray(alias)
+
+
+def check_first_canonical_alias(content: dict[str, Any], *, pending: RoomAlias | None) -> None:
+    """Raise as `check_canonical_alias` does, for a room about to be created, to which nothing can point but the alias `pending`."""
+    for alias in _added(content, [] if pending is None else [pending]):
+        raise _astray(alias)
+
+
+async def _room_of(ctx: Context, alias: RoomAlias) -> RoomId | None:
+    try:
+        return (await look_up(ctx, alias, afresh=True)).room_id
+    except MatrixError:
+        return None
+
+
+def _astray(alias: RoomAlias) -> BadAlias:
+    return BadAlias(f"The alias {alias} does not point to this room")
+
+
+def _added(content: dict[str, Any], known: Iterable[str]) -> list[RoomAlias]:
+    """Return the aliases in `content` but for those known; raises `InvalidParam` or `BadJson`."""
+    added = [alias for alias in dict.fromkeys(_aliases_in(content)) if alias not in set(known)]
+    if not all(map(is_room_alias, added)):
+        raise InvalidParam("Not a valid room alias")
+    return [RoomAlias(alias) for alias in added]
 
 
 def _aliases_in(content: dict[str, Any], *, lenient: bool = False) -> list[str]:

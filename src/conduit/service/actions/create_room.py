@@ -167,7 +167,7 @@ def _initial_state(ctx: Context, wish: Wish) -> Iterator[Piece]:
         if piece.type == "m.room.encryption" and not ctx.config.allow_encryption:
             continue  # as in Conduit: clients ask for it unasked, and the room is to be made all the same
         if piece.type == "m.room.canonical_alias" and piece.state_key == "":
-            content_checks.check_canonical_alias(ctx, None, piece.content, pending=wish.alias)
+            content_checks.check_first_canonical_alias(piece.content, pending=wish.alias)
         yield piece
 
 

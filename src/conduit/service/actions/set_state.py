@@ -34,7 +34,7 @@ async def set_state(
         return await set_membership(ctx, sender, room_id, state_key, content, is_guest=is_guest)
     if not members.is_joined(ctx.db, room_id, sender):
         raise Forbidden("You are not in this room")
-    content_checks.check_state(ctx, room_id, event_type, state_key, content)
+    await content_checks.check_state(ctx, room_id, event_type, state_key, content)
     event = await events.send(
         ctx, room_id, sender, event_type, content, state_key=state_key, origin_server_ts=origin_server_ts
     )

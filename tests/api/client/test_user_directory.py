@@ -107,3 +107,20 @@ async def test_people_of_other_servers_are_found_by_what_they_are_called_in_shar
         await carol.post(f"/rooms/{room}/join", {})
         await bob.post(f"/rooms/{room}/leave", {})
         assert await found(bob, "love") == []
+
+
+async def test_people_of_other_servers_are_found_in_published_rooms_open_to_all() -> None:
+    """Without sharing the room; but not once it is closed or no longer published."""
+    async with network("one.test", "two.test") as net:
+        alice, carol = await net["one.test"].register("alice"), await net["one.test"].register("carol")
+        bob = await net["two.test"].register("bobby")
+        room = await alice.create_room(preset="public_chat", visibility="public")
+        assert await found(carol, "bob") == []
+        await bob.post(f"/join/{segment(room)}?via=one.test", {})
+        assert await found(carol, "bob") == [bob.user_id]
+        await alice.set_state(room, "m.room.join_rules", {"join_rule": "invite"})
+        assert await found(carol, "bob") == []
+        await alice.set_state(room, "m.room.join_rules", {"join_rule": "public"})
+        await alice.put(f"/directory/list/room/{segment(room)}", {"visibility": "private"})
+        assert await found(carol, "bob") == []
+        assert await found(alice, "bob") == [bob.user_id]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.support.homeserver import Homeserver
-from tests.support.people import people, person
+from tests.support.people import admin, people, person
 
 
 async def test_redact_by_the_sender_or_with_power_prunes_the_event(hs: Homeserver) -> None:
@@ -18,6 +18,20 @@ async def test_redact_by_the_sender_or_with_power_prunes_the_event(hs: Homeserve
     await carol.redact(room_id, first, expect="M_FORBIDDEN")
     await bob.redact(room_id, first, "Mistake")
     await alice.redact(room_id, second)
+
+
+@pytest.mark.parametrize("version", ["2", "10", "12"])
+async def test_redact_by_an_administrator_of_the_server(hs: Homeserver, version: str) -> None:
+    """Events of this server's users, also without power in the room; but only from within it."""
+    alice, bob = await people(hs, "alice", "bob")
+    operator = await admin(hs)
+    room_id = await alice.create_room(preset="public_chat", room_version=version)
+    await bob.join(room_id)
+    event_id = await bob.send(room_id, "bad")
+    await operator.redact(room_id, event_id, expect="M_FORBIDDEN")
+    await operator.join(room_id)
+    await operator.redact(room_id, event_id)
+    assert (await alice.get(f"/rooms/{room_id}/event/{event_id}"))["content"] == {}
 
 
 async def test_redact_of_state_shows_in_state_and_members_at_once(hs: Homeserver) -> None:

@@ -105,3 +105,18 @@ def test_rows_that_conduit_migrated_are_read() -> None:
         for word in ("ancient", "words"):
             trees.tokenids.put(batch, (room, word, U64.encode(place.live)), True)
     assert found(world, room_id, "ancient words") == [event.event_id]
+
+
+def test_topic_is_found_by_its_plain_representation() -> None:
+    """And by nothing that only another representation says."""
+    world = World()
+    room_id = world.create()
+    forms = [{"body": "orchids and palms"}, {"mimetype": "text/html", "body": "<b>ferns</b>"}, {"body": 5}, 5]
+    topic = world.set(room_id, ALICE, "m.room.topic", {"topic": "orchids", "m.topic": {"m.text": forms}})
+    assert found(world, room_id, "orchids palms") == [topic.event_id]
+    assert found(world, room_id, "ferns") == []
+    bare = world.set(room_id, ALICE, "m.room.topic", {"m.topic": {"m.text": [{"body": "moss"}]}})
+    assert found(world, room_id, "moss") == [bare.event_id]
+    world.set(room_id, ALICE, "m.room.topic", {"topic": 5, "m.topic": "grass"})
+    assert found(world, room_id, "grass") == []
+    invariants.check_all(world.db)

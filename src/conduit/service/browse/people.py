@@ -18,7 +18,7 @@ from conduit.database.cache import CacheSource
 from conduit.protocol.errors import InvalidParam
 from conduit.protocol.ids import RoomId, UserId, server_name_of
 from conduit.service.context import Context
-from conduit.service.rooms import members, state, visibility
+from conduit.service.rooms import directory, members, state, visibility
 from conduit.service.users import accounts, profiles
 
 Json = dict[str, Any]
@@ -28,6 +28,8 @@ MAX_LIMIT: Final = 100
 MAX_CANDIDATES: Final = 10_000
 MAX_ELSEWHERE: Final = 5_000
 """Members of other servers that are looked at for one search."""
+MAX_PUBLISHED: Final = 500
+"""Published rooms that are looked into for one search."""
 STEP: Final = 200
 ROOMS_A_PAGE: Final = 500
 
@@ -68,13 +70,13 @@ async def search(ctx: Context, seeker: UserId, term: str, limit: int) -> Json:
 
 
 async def _people_elsewhere(ctx: Context, seeker: UserId) -> AsyncIterator[tuple[UserId, str | None, str | None]]:
-    """Return the users of other servers who share a room with the seeker, and name and avatar as they have them there; small rooms first.
+    """Return the users of other servers who share a room with the seeker, or are in a published one that anybody may enter or read.
 
-    Their profiles are not kept here, so that nothing is known of them but what they have told in rooms. One may come more than once.
+    Name and avatar are those that they have there; small rooms come first. Their profiles are not kept here, so that nothing is known of them but what
+    they have told in rooms. One may come more than once.
     """
-    rooms = sorted(members.rooms(ctx.db, seeker), key=lambda room_id: members.joined_count(ctx.db, room_id))
     looked = 0
-    for room_id in rooms:
+    for room_id in _rooms_in_sight(ctx.db, seeker):
         for member in members.joined(ctx.db, room_id):
             if server_name_of(member) == ctx.server_name:
                 continue
@@ -86,6 +88,20 @@ async def _people_elsewhere(ctx: Context, seeker: UserId) -> AsyncIterator[tuple
             event = state.current(ctx.db, room_id, "m.room.member", member)
             content = event.content if event is not None else {}
             yield member, _text(content.get("displayname")), _text(content.get("avatar_url"))
+
+
+def _rooms_in_sight(source: CacheSource, seeker: UserId) -> list[RoomId]:
+    """Return the seeker's rooms, and then published ones that anybody may enter or read, each kind with the small ones first."""
+    published = [
+        room_id
+        for room_id in directory.public_rooms(source)[:MAX_PUBLISHED]
+        if not members.is_joined(source, room_id, seeker) and _is_open(source, room_id)
+    ]
+
+    def size(room_id: RoomId) -> int:
+        return members.joined_count(source, room_id)
+
+    return [*sorted(members.rooms(source, seeker), key=size), *sorted(published, key=size)]
 
 
 def _text(value: object) -> str | None:

@@ -14,12 +14,13 @@ from conduit.protocol import relations as rules
 from conduit.protocol.canonical_json import dump
 from conduit.protocol.errors import BadJson, BadRequest, DuplicateAnnotation, Forbidden, InvalidParam, NotFound
 from conduit.protocol.event_format import check_new
-from conduit.protocol.ids import EventId, RoomId, UserId, is_event_id, is_user_id
+from conduit.protocol.ids import EventId, RoomId, UserId, is_event_id, is_user_id, server_name_of
 from conduit.protocol.pdu import Event
 from conduit.protocol.power_levels import DEFAULTS
 from conduit.protocol.room_versions import RoomVersion
 from conduit.service.context import Context
 from conduit.service.rooms import relations, state, timeline
+from conduit.service.users import accounts
 
 MEMBERSHIPS = ("join", "invite", "knock", "leave", "ban")
 UNREDACTABLE = frozenset({"m.room.create", "m.room.server_acl"})
@@ -81,7 +82,7 @@ def redaction_target(content: dict[str, Any], redacts: EventId | None) -> EventI
 def check_redaction(
     source: CacheSource, room_id: RoomId, version: RoomVersion, sender: UserId, target_id: EventId
 ) -> None:
-    """Raise unless `sender` may redact the event: their own, or with the room's power to redact any.
+    """Raise unless `sender` may redact the event: their own, with the room's power to redact any, as an administrator of this server those of its users.
 
     Stricter than what is accepted from other servers, where every user of the sender's server would do.
     """
@@ -96,7 +97,9 @@ def check_redaction(
         return
     if target is None:
         raise NotFound("There is no such event")
-    if target.sender != sender:
+    if target.sender != sender and not (
+        accounts.is_admin(source, sender) and target.server_name == server_name_of(sender)
+    ):
         raise Forbidden("Your power level does not suffice to redact others' events")
 
 

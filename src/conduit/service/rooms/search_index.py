@@ -43,7 +43,21 @@ def text_of(event: Event) -> str | None:
     if relation is not None and relation.rel_type == rules.REPLACE and isinstance(content.get("m.new_content"), dict):
         content = content["m.new_content"]
     text = content.get(key)
+    if "m.topic" in content and event.type == "m.room.topic":
+        return _topic(text, content["m.topic"])
     return text if isinstance(text, str) else None
+
+
+def _topic(text: object, topic: object) -> str | None:
+    """Return a topic with what its plain representation adds to it."""
+    forms = topic.get("m.text") if isinstance(topic, dict) else None
+    plain = [
+        form.get("body")
+        for form in (forms if isinstance(forms, list) else ())
+        if isinstance(form, dict) and form.get("mimetype", "text/plain") == "text/plain"
+    ]
+    found = dict.fromkeys(one for one in (text, *plain) if isinstance(one, str))
+    return "\n".join(found) if found else None
 
 
 def find(source: CacheSource, room_id: RoomId, text: str) -> Iterator[PduId]:

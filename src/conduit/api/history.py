@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from conduit.api.request import Request
-from conduit.protocol.errors import InvalidParam
-from conduit.protocol.ids import parse_room_id
+from conduit.protocol.errors import InvalidParam, NotFound
+from conduit.protocol.ids import EventId, is_event_id, parse_room_id
 from conduit.service.browse import history
 from conduit.service.context import Context
 from conduit.service.rooms.client_events import Recipient
@@ -19,6 +19,14 @@ def recipient(ctx: Context, req: Request) -> Recipient:
 def open_room(ctx: Context, req: Request) -> Reader:
     """Return the caller's view of the room in the path. Raises `Forbidden` unless the caller is or was in it, or anybody may read it."""
     return history.open_room(ctx, recipient(ctx, req), parse_room_id(req.params["roomId"]))
+
+
+def event_of(req: Request) -> EventId:
+    """Return the event in the path. Raises `NotFound` for what can be none: to clients event IDs are opaque."""
+    event_id = req.params["eventId"]
+    if not is_event_id(event_id):
+        raise NotFound("There is no such event, or you may not see it")
+    return EventId(event_id)
 
 
 def direction(text: str) -> str:

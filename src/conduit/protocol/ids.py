@@ -31,6 +31,8 @@ _SERVER_NAME = re.compile(r"(?:\[[0-9A-Fa-f:.]{2,45}\]|[0-9A-Za-z.-]{1,255})(?::
 _LOCALPART = re.compile(r"[a-z0-9._=/+-]+", re.ASCII)
 # Historical localparts: any Unicode but surrogates, NUL and ':'; the newest spec text keeps them valid in old rooms.
 _HISTORICAL = re.compile(r"[^\x00:\ud800-\udfff]*")
+# Of these, those with other characters than visible ASCII, or with none, are non-compliant.
+_COMPLIANT = re.compile(r"[\x21-\x7e]+", re.ASCII)
 _OPAQUE_ROOM = re.compile(r"[^\x00:\ud800-\udfff]+")
 _ROOM_V12 = re.compile(r"![A-Za-z0-9_-]{43}", re.ASCII)
 _ALIAS = re.compile(r"[^\x00:\ud800-\udfff]+")
@@ -100,6 +102,14 @@ def parse_user_id(text: object) -> UserId:
     if not is_user_id(text):
         raise InvalidParam("Not a valid user ID")
     return UserId(str(text))
+
+
+def parse_compliant_user_id(text: object) -> UserId:
+    """Return `text` as a user id such as may be named outside of events, or raise `InvalidParam`."""
+    user_id = parse_user_id(text)
+    if not _COMPLIANT.fullmatch(localpart_of(user_id)):
+        raise InvalidParam("Not a compliant user ID")
+    return user_id
 
 
 def parse_room_id(text: object) -> RoomId:

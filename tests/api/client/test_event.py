@@ -18,7 +18,12 @@ async def test_event_is_shown_to_members_and_not_found_by_others(hs: Homeserver)
     await eve.get(f"/rooms/{room}/event/{segment(event_id)}", "M_NOT_FOUND")
     await eve.get(f"/events/{segment(event_id)}", "M_NOT_FOUND")
     await alice.get(f"/rooms/{other}/event/{segment(event_id)}", "M_NOT_FOUND")
-    await alice.get(f"/rooms/{room}/event/$unknown:localhost", "M_NOT_FOUND")
+    for unknown in ("$unknown:localhost", "$unknown", "unknown"):
+        for path in ("event", "context"):
+            await alice.get(f"/rooms/{room}/{path}/{unknown}", "M_NOT_FOUND")
+        await alice.get(f"/_matrix/client/v1/rooms/{room}/relations/{unknown}", "M_NOT_FOUND")
+        await alice.get(f"/events/{unknown}", "M_NOT_FOUND")
+        await alice.post(f"/rooms/{room}/report/{unknown}", {}, "M_NOT_FOUND")
 
 
 async def test_event_from_before_the_join_is_not_found(hs: Homeserver) -> None:

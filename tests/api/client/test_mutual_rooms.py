@@ -16,6 +16,7 @@ async def test_shared_rooms_are_those_both_are_in(hs: Homeserver) -> None:
     assert await bob.get(PATH, params={"user_id": alice.user_id}) == {"joined": [room], "count": 1}
     assert await bob.get(PATH, params={"user_id": "@nobody:localhost"}) == {"joined": [], "count": 0}
     await bob.get(PATH, "M_INVALID_PARAM", params={"user_id": bob.user_id})
-    await bob.get(PATH, "M_INVALID_PARAM", params={"user_id": "nonsense"})
-    await bob.get(PATH, "M_MISSING_PARAM")
+    for nonsense in ("nonsense", "@:localhost", "@a b:localhost", "@ö:localhost"):
+        await bob.get(PATH, "M_INVALID_PARAM", params={"user_id": nonsense})
+    await bob.get(PATH, "M_INVALID_PARAM")
     await bob.get(PATH, "M_INVALID_PARAM", params={"user_id": alice.user_id, "from": "x"})

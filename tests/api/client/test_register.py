@@ -177,7 +177,7 @@ async def test_guest_becomes_a_user_with_the_token_and_own_name() -> None:
         alice = await hs.register("alice")
         closed = await alice.create_room(preset="public_chat")
         name, guest = await _guest(hs)
-        await guest.post(f"/rooms/{closed}/join", {}, "M_FORBIDDEN")
+        await guest.post(f"/rooms/{closed}/join", {}, "M_GUEST_ACCESS_FORBIDDEN")
         wish = {"username": name, "password": PASSWORD, "guest_access_token": guest.token}
         await hs.client().post("/register", wish, 401)
         answer = await hs.client().post("/register", {**wish, "auth": DUMMY})

@@ -30,7 +30,7 @@ async def test_report_of_event_room_and_user_is_taken(hs: Homeserver) -> None:
         ("/rooms/!nowhere:localhost/report", {"reason": ""}, "M_NOT_FOUND"),
         ("/rooms/nowhere/report", {"reason": ""}, "M_INVALID_PARAM"),
         ("/rooms/{id}/report/$nothing:localhost", {"reason": ""}, "M_NOT_FOUND"),
-        ("/rooms/{id}/report/nothing", {"reason": ""}, "M_INVALID_PARAM"),
+        ("/rooms/{id}/report/nothing", {"reason": ""}, "M_NOT_FOUND"),
         ("/rooms/{id}/report/{event}", {"reason": []}, "M_BAD_JSON"),
         ("/users/@nobody:localhost/report", {"reason": ""}, "M_NOT_FOUND"),
         ("/users/nobody/report", {"reason": ""}, "M_INVALID_PARAM"),

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from conduit.protocol.errors import Forbidden
+from conduit.protocol.errors import GuestAccessForbidden
 from conduit.protocol.ids import RoomId, ServerName, UserId
 from conduit.service import events
 from conduit.service.actions import membership
@@ -149,9 +149,10 @@ async def test_join_as_guest_needs_guest_access(hs: Homeserver) -> None:
     closed = await alice.create_room(preset="public_chat")
     guests = {"type": "m.room.guest_access", "content": {"guest_access": "can_join"}}
     open_room = await alice.create_room(preset="public_chat", initial_state=[guests])
-    await guest.join(closed, expect="M_FORBIDDEN")
+    await guest.join(closed, expect="M_GUEST_ACCESS_FORBIDDEN")
     await guest.join(open_room)
-    await guest.set_state(closed, "m.room.member", {"membership": "join"}, guest.user_id, expect="M_FORBIDDEN")
+    joining = {"membership": "join"}
+    await guest.set_state(closed, "m.room.member", joining, guest.user_id, expect="M_GUEST_ACCESS_FORBIDDEN")
 
 
 async def test_join_as_guest_of_a_room_elsewhere_asks_there() -> None:
@@ -170,7 +171,7 @@ async def test_join_as_guest_of_a_room_elsewhere_asks_there() -> None:
         await alice.post(f"/rooms/{opened}/invite", {"user_id": guest.user_id})
         await guest.post(f"/join/{opened}", {})
         who, via = UserId(guest.user_id), [ServerName("one.test")]
-        with pytest.raises(Forbidden):
+        with pytest.raises(GuestAccessForbidden):
             await join(net["two.test"].ctx, who, RoomId(closed), via=via, is_guest=True, guests_welcome=True)
         two = net["two.test"].ctx.db
         assert members.is_joined(two, RoomId(opened), UserId(guest.user_id))

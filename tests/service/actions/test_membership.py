@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from conduit.database import trees
-from conduit.protocol.errors import BadJson, Forbidden
+from conduit.protocol.errors import BadJson, Forbidden, GuestAccessForbidden
 from conduit.protocol.ids import RoomId, ServerName, UserId
 from conduit.service.actions import membership
 from conduit.service.rooms import members
@@ -80,7 +80,7 @@ def test_guest_access_must_say_can_join() -> None:
     """Rooms are closed to guests unless they say otherwise."""
     world = World()
     room_id = world.create(ALICE)
-    with pytest.raises(Forbidden):
+    with pytest.raises(GuestAccessForbidden):
         membership.require_guest_access(world.db, room_id)
     world.set(room_id, ALICE, "m.room.guest_access", {"guest_access": "can_join"})
     membership.require_guest_access(world.db, room_id)

@@ -126,12 +126,14 @@ def test_readable_at_a_count_after_the_leave_is_the_state_at_the_leave() -> None
     assert name_seen(world, room_id, BOB, then) == "then"
 
 
-def test_readable_at_a_count_before_the_room_is_refused() -> None:
-    """There was nothing to see."""
+async def test_readable_at_a_count_before_the_room_is_the_empty_state() -> None:
+    """Nobody was in it yet; who is not to look into the room learns not even that."""
     world = World()
     room_id = world.create(ALICE)
+    number = room_state.readable_at(world.db, room_id, ALICE, 0)
+    assert await collected(room_state.member_list(world.ctx, room_id, number)) == b'{"chunk":[]}'
     with pytest.raises(Forbidden):
-        room_state.readable_at(world.db, room_id, ALICE, 0)
+        room_state.readable_at(world.db, room_id, BOB, 0)
 
 
 async def test_lists_of_the_past_and_the_present_agree_with_the_state() -> None:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Final
 
-from conduit.api.history import direction, open_room
+from conduit.api.history import direction, event_of, open_room
 from conduit.api.request import Json, Request
 from conduit.api.web import Auth, Limit, Routes
 from conduit.protocol.errors import Forbidden, NotFound
-from conduit.protocol.ids import parse_event_id
 from conduit.service.browse import related
 from conduit.service.context import Context
 
@@ -28,7 +27,7 @@ _PATH: Final = "/_matrix/client/v1/rooms/{roomId}/relations/{eventId}"
 )
 async def get_relations(ctx: Context, req: Request) -> Json:
     """Show the events that relate to one. <https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv1roomsroomidrelationseventid>."""
-    event_id = parse_event_id(req.params["eventId"])
+    event_id = event_of(req)
     query = req.query
     backwards = direction(query.text("dir", "b")) == "b"
     limit = query.number("limit", DEFAULT_LIMIT, high=MAX_LIMIT)

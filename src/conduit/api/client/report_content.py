@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from conduit.api import fields
+from conduit.api.history import event_of
 from conduit.api.request import Json, Request
 from conduit.api.web import Auth, Limit, Routes
-from conduit.protocol.ids import parse_event_id, parse_room_id, parse_user_id
+from conduit.protocol.ids import parse_room_id, parse_user_id
 from conduit.service.actions import report
 from conduit.service.context import Context
 
@@ -24,8 +25,8 @@ async def report_room(ctx: Context, req: Request) -> Json:
 async def report_event(ctx: Context, req: Request) -> Json:
     """Report an event. <https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3roomsroomidreporteventid>."""
     reason = fields.text(req.json(), "reason", "")
-    room_id, event_id = parse_room_id(req.params["roomId"]), parse_event_id(req.params["eventId"])
-    report.report_event(ctx, req.user_id, room_id, event_id, reason)
+    room_id = parse_room_id(req.params["roomId"])
+    report.report_event(ctx, req.user_id, room_id, event_of(req), reason)
     return {}
 
 

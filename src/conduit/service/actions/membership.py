@@ -11,7 +11,7 @@ from itertools import islice
 from typing import Any
 
 from conduit.database.cache import CacheSource
-from conduit.protocol.errors import BadJson, Forbidden, InviteBlocked, Unknown
+from conduit.protocol.errors import BadJson, Forbidden, GuestAccessForbidden, InviteBlocked, Unknown
 from conduit.protocol.ids import RoomId, ServerName, UserId, is_server_name, server_name_of
 from conduit.service import account_data
 from conduit.service.context import Context
@@ -124,10 +124,10 @@ async def require_known_member(ctx: Context, room_id: RoomId, target: UserId) ->
 
 
 def require_guest_access(source: CacheSource, room_id: RoomId) -> None:
-    """Raise `Forbidden` unless guests may enter the room."""
+    """Raise `GuestAccessForbidden` unless guests may enter the room."""
     event = state.current(source, room_id, "m.room.guest_access")
     if event is None or event.content.get("guest_access") != "can_join":
-        raise Forbidden("Guests may not join this room")
+        raise GuestAccessForbidden("Guests may not join this room")
 
 
 def require_invitable(ctx: Context, user_id: UserId) -> None:

@@ -19,7 +19,7 @@ from conduit.protocol.pdu import Event
 from conduit.service.browse import remote_rooms, summaries
 from conduit.service.browse.summaries import may_know, summary
 from conduit.service.context import Context
-from conduit.service.rooms import state
+from conduit.service.rooms import members, state
 from conduit.service.rooms.stripped_state import strip
 
 Json = dict[str, Any]
@@ -67,6 +67,8 @@ class _Node(NamedTuple):
 async def hierarchy(ctx: Context, user_id: UserId, root: RoomId, walk: Walk, batch: str | None) -> Json:
     """Return a page of the tree. Raises `Forbidden` if the user may not know of the root, `InvalidParam` for a token of another walk."""
     offset = _parse(walk, batch)
+    if members.membership(ctx.db, root, user_id) == "ban":
+        raise Forbidden("You are banned from this room")
     rooms: list[Json] = []
     answer: Json = {"rooms": rooms}
     look = _Look(ctx, user_id, walk.suggested_only)

@@ -11,6 +11,7 @@ import pytest
 from conduit.database import trees
 from conduit.database.layouts import MediaMeta
 from conduit.protocol.errors import BadRequest, NotFound, NotYetUploaded, TooLarge
+from conduit.protocol.ids import ServerName
 from conduit.service.context import Context
 from conduit.service.media import downloads, items, uploads
 from conduit.service.media.downloads import Found
@@ -153,3 +154,15 @@ async def test_what_is_no_picture_has_no_thumbnail(ctx: Context) -> None:
             items.put(batch, SERVER, media_id, meta, size=size, uploader=None, now_ms=0)
         with pytest.raises(error):
             await thumbnail(ctx, media_id, 32, 32)
+
+
+@pytest.mark.parametrize(("server", "status"), [(SERVER, 413), ("elsewhere.org", 502)])
+async def test_whose_picture_is_too_large_shows_in_the_status(ctx: Context, server: str, status: int) -> None:
+    """One's own is the client's fault, another server's is not."""
+    with ctx.db.batch() as batch:
+        meta = MediaMeta(b"large".ljust(32), "", "image/png", False)
+        size = downloads.MAX_THUMBNAIL_INPUT + 1
+        items.put(batch, ServerName(server), "large", meta, size=size, uploader=None, now_ms=0)
+    with pytest.raises(TooLarge) as refused:
+        await downloads.thumbnail(ctx, ServerName(server), "large", width=32, height=32, method="crop", animated=False)
+    assert refused.value.status == status

@@ -155,7 +155,7 @@ async def thumbnail(
 ) -> Found:
     """Return a thumbnail no smaller than asked for, made and kept on first use, or the original where that is no larger.
 
-    Raises `BadRequest` for what cannot be thumbnailed, `TooLarge`, `NotFound`, `NotYetUploaded`.
+    Raises `BadRequest` for what cannot be thumbnailed, `TooLarge` (with status 502 for another server's), `NotFound`, `NotYetUploaded`.
     """
     meta = await _item(ctx, server, media_id, wait_ms, authenticated=authenticated)
     size = thumbnails.choose(width, height, method, animated=animated)
@@ -168,7 +168,11 @@ async def thumbnail(
     async with ctx.media_files.making((server, media_id, size.key())):
         made = items.get_thumbnail(ctx.db, server, media_id, *size.key())
         if made is None:
-            made = await _make(ctx, server, media_id, meta, size)
+            try:
+                made = await _make(ctx, server, media_id, meta, size)
+            except TooLarge as error:
+                # What another server has let in is no fault of the client.
+                raise TooLarge(error.error, status=413 if server == ctx.server_name else 502) from error
     if made is None:
         return _original(ctx, meta, kind)
     return _found(ctx, made, _thumbnail_name(made), inline=True)

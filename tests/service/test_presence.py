@@ -176,6 +176,7 @@ async def test_nothing_is_kept_where_presence_is_off(clock: ManualClock) -> None
     world.presence.active(ALICE)
     world.presence.sync_begins(ALICE, "online")
     world.presence.sync_ends(ALICE, "online")
+    world.presence.show_profile(ALICE, {"displayname": "Alice"})
     assert world.now() is None
     assert not world.told()
 
@@ -230,3 +231,16 @@ async def test_sender_hears_of_local_users_and_of_what_others_would_see(world: W
         assert await news.take(0) == []
         await clock.advance(60)
         assert await news.take(0) == [("presence", ALICE)]
+
+
+async def test_new_profile_is_told_with_the_presence_there_is(world: World) -> None:
+    """To those who follow, not to who asks for the presence alone; and of who was never seen, too."""
+    world.presence.show_profile(ALICE, {"displayname": "Alice"})
+    count = world.db.watch.last(("sight", "!room"))
+    assert world.presence.changes(0, count)[ALICE] == {"presence": "offline", "displayname": "Alice"}
+    world.presence.set(ALICE, "online", "here")
+    world.presence.show_profile(ALICE, {"avatar_url": "mxc://localhost/a"})
+    told = world.presence.changes(count, world.db.watch.last(("sight", "!room")))[ALICE]
+    assert (told["presence"], told["status_msg"], told["avatar_url"]) == ("online", "here", "mxc://localhost/a")
+    assert "displayname" not in told
+    assert not {"displayname", "avatar_url"} & set(world.presence.get(ALICE) or {})

@@ -9,8 +9,8 @@ Source: client-server API, "Presence"; server-server API, "Presence".
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from conduit.database.database import Database
@@ -47,6 +47,8 @@ class _State:
     remote: bool = False
     active: bool = False
     """Whether a user of another server is active, which that server says."""
+    profile: Mapping[str, str] = field(default_factory=dict)
+    """Name and avatar of a local user who has changed any of them since the start."""
     announced: tuple[str, str | None, bool] = ("offline", None, False)
     announced_ms: int = 0
 
@@ -98,6 +100,14 @@ class Presence:
         if before != (state.presence, state.status_msg, state.active) or moved >= ACTIVE_MS or not state.count:
             self._tell(user_id, state)
 
+    def show_profile(self, user_id: UserId, profile: Mapping[str, str]) -> None:
+        """Tell of a local user's new name or avatar; `profile` has those that there are now."""
+        if not self._enabled:
+            return
+        state = self._states.setdefault(user_id, _State())
+        state.profile = profile
+        self._tell(user_id, state)
+
     def active(self, user_id: UserId) -> None:
         """Note that the user has done something: sent, read, typed. It ends idleness, and makes nobody online who is not syncing."""
         if not self._enabled:
@@ -144,13 +154,16 @@ class Presence:
         return None if state is None or not state.count else self._content(state)
 
     def changes(self, since: int, upto: int, *, offline: bool = True) -> dict[UserId, dict[str, Any]]:
-        """Return the users whose presence changed in (since, upto], with the content of their `m.presence` events; without `offline` only who is not that."""
+        """Return the users whose presence changed in (since, upto], with the content of their `m.presence` events; without `offline` only who is not that.
+
+        The content has the name and avatar of a user who has changed them.
+        """
         found: dict[UserId, dict[str, Any]] = {}
         for user_id, state in reversed(self._told.items()):
             if state.count <= since:
                 break
             if state.count <= upto and (offline or state.presence != "offline"):
-                found[user_id] = self._content(state)
+                found[user_id] = {**self._content(state), **state.profile}
         return found
 
     def forget(self, user_id: UserId) -> None:

@@ -110,6 +110,18 @@ async def test_change_of_name_reaches_all_rooms(hs: Homeserver) -> None:
     assert content == {"membership": "join", "avatar_url": MXC}
 
 
+async def test_change_of_name_is_told_with_the_presence(hs: Homeserver) -> None:
+    """To whoever shares a room; the presence itself stays as it is."""
+    alice, bob = await hs.register("alice"), await hs.register("bob")
+    room = await alice.create_room(preset="public_chat")
+    await bob.join(room)
+    since = (await bob.sync())["next_batch"]
+    await alice.put(f"{ALICE}/displayname", {"displayname": "Alice Wonder"})
+    told = [event for event in (await bob.sync(since))["presence"]["events"] if event["sender"] == alice.user_id]
+    assert [event["content"]["displayname"] for event in told] == ["Alice Wonder"]
+    assert told[0]["content"]["presence"] == (await bob.get(f"/presence/{alice.user_id}/status"))["presence"]
+
+
 async def test_other_fields_send_no_events(hs: Homeserver) -> None:
     """Rooms know names and avatars only."""
     alice = await hs.register("alice")

@@ -1,6 +1,6 @@
 """Change a profile, and tell the user's rooms. Source: client-server API, "Profiles", "Events on Change of Profile Information".
 
-The profile is stored first; then a member event goes to every joined room, one after another. While that is under way a row in
+The profile is stored first and told with the user's presence; then a member event goes to every joined room, one after another. While that is under way a row in
 `profile_pending` stands for it, so a restart goes on where it was. Each event takes the profile as it is when it is sent: of two changes that
 follow each other quickly, the later one is what every room ends with.
 """
@@ -39,11 +39,13 @@ async def change_profile(ctx: Context, user_id: UserId, changes: dict[str, Any])
         for name, value in changes.items():
             profiles.set_field(batch, user_id, name, value)
         rooms = members.rooms(batch, user_id)
-        is_visible = profiles.member_fields(batch, user_id) != before
+        after = profiles.member_fields(batch, user_id)
+        is_visible = after != before
         if is_visible and rooms:
             trees.profile_pending.put(batch, user_id, True)
     if not is_visible:
         return
+    ctx.presence.show_profile(user_id, after)
     if len(rooms) <= AT_ONCE:
         await tell_rooms(ctx, user_id)
     elif rooms:

@@ -10,10 +10,10 @@ import pytest
 
 from conduit.database import trees
 from conduit.protocol.signing import SigningKey
-from conduit.service.events import fold, inbox
+from conduit.service.events import fold, inbox, resolve
 from conduit.service.rooms import timeline
 from tests.support.federation import Network, endpoint_of, network
-from tests.support.guest import Guest, is_shown, room_of, until, worked_off
+from tests.support.guest import Guest, is_shown, room_of, tips, until, worked_off
 
 
 @pytest.fixture
@@ -152,7 +152,7 @@ async def test_advisory_25_event_that_builds_on_one_that_hangs_comes_by_another_
 async def test_leaves_that_cannot_be_folded_hold_up_nothing(net: Network, monkeypatch: pytest.MonkeyPatch) -> None:
     """The room goes on, and so does the server."""
 
-    async def fails(*_: object) -> None:
+    async def fails(*_: object, **__: object) -> None:
         raise RuntimeError("as if there were a bug")
 
     monkeypatch.setattr(fold, "fold", fails)
@@ -161,3 +161,25 @@ async def test_leaves_that_cannot_be_folded_hold_up_nothing(net: Network, monkey
     for number in range(3):
         await guest.send(guest.message(str(number)))
         assert is_shown(net, guest.tip)
+
+
+@pytest.mark.parametrize("is_large", [False, True], ids=["in runs", "in lanes"])
+async def test_advisory_09_leaves_stay_few_while_events_wait(
+    net: Network, monkeypatch: pytest.MonkeyPatch, is_large: bool
+) -> None:
+    """Hundreds of changes of state that all follow the same event, each of which has to be resolved with all leaves: what is left of them never grows with what waits."""
+    if is_large:
+        monkeypatch.setattr(resolve, "AT_ONCE", 40)
+    _, room = await room_of(net)
+    guest = await Guest.enter(net, room)
+    root = guest.tip
+    forks = [guest.state_event("m.room.topic", {"topic": str(number)}, prev=[root]) for number in range(200)]
+    for start in range(0, len(forks), 50):
+        await guest.peer.send("one.test", forks[start : start + 50])
+    most = 0
+    async with asyncio.timeout(60):
+        while trees.stagedpdu.first(net["one.test"].ctx.db) is not None:
+            most = max(most, len(tips(net, room)))
+            await asyncio.sleep(0)
+    assert most <= fold.MAX_MEANWHILE + inbox.RUN
+    await until(lambda: len(tips(net, room)) <= fold.MAX_LEAVES)

@@ -21,11 +21,15 @@ from conduit.service.rooms import leaves, members, state, versions
 log = structlog.get_logger(__name__)
 
 MAX_LEAVES: Final = 10
-"""With more than so many leaves a room is folded."""
+"""With more than so many leaves a room is folded once all that waits has been decided on."""
+MAX_MEANWHILE: Final = 16
+"""With more than so many it is folded before the next events are decided on: each leaf makes these dearer, and what waits may be thousands."""
 
 
-async def fold(ctx: Context, room_id: RoomId) -> None:
-    """Let one event of a local user take the place of the room's leaves if there are too many, and somebody here may send it."""
+async def fold(ctx: Context, room_id: RoomId, *, most: int = MAX_LEAVES) -> None:
+    """Let one event of a local user take the place of the room's leaves if there are more than `most`, and somebody here may send it."""
+    if len(leaves.of(ctx.db, room_id)) <= most:
+        return
     for _ in range(MAX_LEAVES):
         if len(leaves.of(ctx.db, room_id)) <= MAX_LEAVES:
             return

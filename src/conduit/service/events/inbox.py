@@ -212,6 +212,7 @@ class Inbox:
             done, items = [], left
             if lacks:
                 self._put_aside(room, items.popleft().staged)
+            await self._fold(room, most=fold.MAX_MEANWHILE)
             await asyncio.sleep(0)
 
     def _decide_some(self, room: _Room, batch: Batch, items: deque[_Checked]) -> bool:
@@ -249,6 +250,7 @@ class Inbox:
                 async with self._patient.place(room.room_id, lane):
                     await self._work_off(room, waiting[0])
             room.aside.discard(waiting.popleft().event_id)
+            await self._fold(room, most=fold.MAX_MEANWHILE)
         del room.lanes[lane]
         await self._fold(room)
         self._leave(room)
@@ -314,10 +316,10 @@ class Inbox:
         else:
             await receive.process(self._ctx, staged.origin, event)
 
-    async def _fold(self, room: _Room) -> None:
+    async def _fold(self, room: _Room, *, most: int = fold.MAX_LEAVES) -> None:
         """Keep the room's leaves few. That it cannot be done now keeps nobody from working off the next events."""
         try:
-            await fold.fold(self._ctx, room.room_id)
+            await fold.fold(self._ctx, room.room_id, most=most)
         except DiskFull:
             log.warning("leaves_not_folded", room_id=room.room_id, reason="the disk is full")
         except DatabaseError:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 
 from conduit.database.layouts import REJECTED, SOFT_FAILED
-from conduit.protocol.ids import RoomId
-from conduit.service.rooms import members, state, timeline
+from conduit.protocol.ids import EventId, RoomId, ServerName
+from conduit.protocol.pdu import Event
+from conduit.service.rooms import dropped, members, state, timeline
 from tests.support.client import segment
 from tests.support.federation import Network, network
 from tests.support.guest import Guest, current, is_shown, room_of, status, tips
@@ -130,6 +132,78 @@ async def test_event_that_cites_a_soft_failed_one_takes_the_place_of_what_lies_b
     await other.send(merge)
     assert is_shown(net, merge)
     assert tips(net, room) == {merge.event_id}
+
+
+async def test_event_that_follows_all_branches_counts_though_the_current_state_knows_nothing_of_its_sender(
+    net: Network,
+) -> None:
+    """Who left and came back on a branch of their own, while the room was closed on another, is in where both meet, if resolution says so."""
+    alice, room = await room_of(net)
+    guest = await Guest.enter(net, room)
+    db = net["one.test"].ctx.db
+
+    async def set_by_alice(event_type: str, content: dict[str, Any]) -> Event:
+        event = timeline.event(db, EventId(await alice.set_state(room, event_type, content)))
+        assert event is not None
+        return guest.learn(event)
+
+    levels = await alice.state(room, "m.room.power_levels")
+    root = await set_by_alice("m.room.power_levels", {**levels, "users": {alice.user_id: 100, guest.user_id: 100}})
+    leave = guest.state_event("m.room.member", {"membership": "leave"}, key=guest.user_id, prev=[root])
+    rejoin = guest.state_event("m.room.member", {"membership": "join"}, key=guest.user_id)
+    await net.clock.advance(1)  # among equals the younger event holds
+    await set_by_alice("m.room.join_rules", {"join_rule": "invite"})
+    await net.clock.advance(1)
+    opened = guest.state_event("m.room.join_rules", {"join_rule": "public"}, prev=[rejoin])
+    await guest.send(leave, rejoin, opened)
+    assert is_shown(net, leave)
+    assert status(net, rejoin) == status(net, opened) == SOFT_FAILED
+    assert dropped.untold(db, RoomId(room)) == ["peer.test"]
+    newest = timeline.event(db, EventId(await alice.send(room, "for who was put out")))
+    assert newest is not None
+    assert dropped.untold(db, RoomId(room)) == []
+
+    beside = guest.message("beside the newest")
+    await guest.send(beside)
+    assert status(net, beside) == SOFT_FAILED
+    assert dropped.untold(db, RoomId(room)) == ["peer.test"], "who still sends has not found out"
+
+    guest.learn(newest)
+    after_all = guest.message("after all", prev=[beside, newest])
+    await guest.send(after_all)
+    assert is_shown(net, after_all)
+    assert tips(net, room) == {after_all.event_id}
+    assert current(net, room) == guest.after[after_all.event_id]
+    assert members.has_server(db, RoomId(room), "peer.test")
+
+
+async def test_own_branch_that_would_put_everybody_here_out_is_given_up(net: Network) -> None:
+    """Bob left and came back, and Carol left, while the room was closed elsewhere: together that lets nobody of here be in, nor send what would bring both together."""
+    alice, room = await room_of(net)
+    bob, carol = await net["one.test"].register("bob"), await net["one.test"].register("carol")
+    await bob.join(room)
+    await carol.join(room)
+    guest = await Guest.enter(net, room)
+    db = net["one.test"].ctx.db
+    levels = await alice.state(room, "m.room.power_levels")
+    levels["users"] = {alice.user_id: 100, guest.user_id: 100}
+    promoted = timeline.event(db, EventId(await alice.set_state(room, "m.room.power_levels", levels)))
+    assert promoted is not None
+    guest.learn(promoted)
+    await alice.leave(room)
+    left = state.current(db, RoomId(room), "m.room.member", alice.user_id)
+    assert left is not None
+    guest.learn(left)
+    await bob.leave(room)
+    await bob.join(room)
+    await carol.leave(room)
+    await net.clock.advance(1)
+    closed = guest.state_event("m.room.join_rules", {"join_rule": "invite"}, prev=[left])
+    await guest.send(closed)
+    assert members.joined_local(db, RoomId(room), ServerName("one.test")) == {bob.user_id, carol.user_id}
+    assert tips(net, room) == {closed.event_id}
+    assert current(net, room) == guest.after[closed.event_id]
+    await bob.send(room, "still here")
 
 
 async def test_advisory_03_event_of_another_room_authorises_nothing(net: Network) -> None:

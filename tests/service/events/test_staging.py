@@ -12,7 +12,7 @@ from conduit.protocol.errors import LimitExceeded
 from conduit.protocol.ids import EventId, RoomId
 from conduit.protocol.pdu import Event
 from conduit.service.events import staging
-from conduit.service.rooms import members, timeline
+from conduit.service.rooms import dropped, members, timeline
 from tests.support.federation import Incoming, Network, network
 from tests.support.guest import Guest, room_of, worked_off
 from tests.support.scripted_room import ScriptedRoom
@@ -128,10 +128,10 @@ async def test_events_for_a_join_that_comes_to_nothing_are_dropped() -> None:
 
 
 async def test_who_was_put_out_still_hears_of_the_room_and_who_left_does_not() -> None:
-    """A ban may turn out not to hold: the events that say so are taken, from servers in the room. Nobody has to listen after leaving."""
+    """A ban may turn out not to hold, nor what resolution made of branches that others know more of: the events that say so are taken, from servers in the room. Nobody has to listen after leaving."""
     async with network("one.test", "two.test") as net:
         alice, bob = await net["one.test"].register("alice"), await net["two.test"].register("bob")
-        for deed in ("ban", "leave"):
+        for deed in ("ban", "leave", "resolution"):
             room_id = await alice.create_room(preset="public_chat", room_version="10")
             await bob.post(f"/join/{room_id}?via=one.test", {})
             await worked_off(net["one.test"])
@@ -143,12 +143,16 @@ async def test_who_was_put_out_still_hears_of_the_room_and_who_left_does_not() -
             await worked_off(net["two.test"])
             ctx = net["two.test"].ctx
             assert not members.joined_local(ctx.db, RoomId(room_id), ctx.server_name)
+            if deed == "resolution":
+                # The leave of long ago is back, as it is where branches meet.
+                with ctx.db.batch() as batch:
+                    dropped.settle(batch, RoomId(room_id), [ctx.server_name], [], ctx.clock.now_ms())
             event = timeline.event(net["one.test"].ctx.db, EventId(await alice.send(room_id, "anybody there?")))
             assert event is not None
             target = f"/_matrix/federation/v1/send/{deed}"
             body = {"origin": "one.test", "origin_server_ts": 1, "pdus": [event.pdu]}
             answer = await net["one.test"].ctx.outbound.federation.put("two.test", target, body)
-            refusal = {} if deed == "ban" else {"error": "This server is not in the room"}
+            refusal = {"error": "This server is not in the room"} if deed == "leave" else {}
             assert answer == {"pdus": {event.event_id: refusal}}
 
 

@@ -32,6 +32,19 @@ def test_who_is_put_out_may_ask_for_a_week() -> None:
     assert not dropped.may_ask(world.ctx.db, ROOM, THREE, 1001)
 
 
+def test_who_still_sends_is_told_again_while_it_may_ask() -> None:
+    """And nobody else, nor anybody after a week."""
+    world = World()
+    with world.ctx.db.batch() as batch:
+        dropped.settle(batch, ROOM, [ONE, TWO], [ONE], 1000)
+        dropped.told(batch, ROOM, [TWO])
+        dropped.remind(batch, ROOM, TWO, 1000 + dropped.KEPT_MS)
+        dropped.remind(batch, ROOM, THREE, 1001)
+        assert dropped.untold(batch, ROOM) == []
+        dropped.remind(batch, ROOM, TWO, 1001)
+        assert dropped.untold(batch, ROOM) == [TWO]
+
+
 def test_who_is_back_is_forgotten() -> None:
     """A resolution that brings the server back ends it."""
     world = World()

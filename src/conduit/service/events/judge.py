@@ -20,13 +20,13 @@ from conduit.database.database import Batch
 from conduit.database.layouts import OUTLIER, REJECTED, SOFT_FAILED, EventMeta
 from conduit.protocol import event_auth
 from conduit.protocol.errors import Forbidden
-from conduit.protocol.ids import EventId, ServerName
+from conduit.protocol.ids import EventId, RoomId, ServerName
 from conduit.protocol.pdu import Event
 from conduit.protocol.room_versions import RoomVersion
 from conduit.service.context import Context
 from conduit.service.events import foreign_state, resolve
 from conduit.service.events.accept import accept
-from conduit.service.rooms import leaves, partial, short_ids, state, state_layers, timeline
+from conduit.service.rooms import dropped, leaves, members, partial, short_ids, state, state_layers, timeline
 
 _MAX_BEHIND = 100
 """Through how many refused events it is looked for a gap in the timeline."""
@@ -98,15 +98,12 @@ def settle(
     if (reason := progress.suspect or _soft_failure(batch, event, cited, before)) != "":
         _keep(batch, event, SOFT_FAILED, before, after)
         trees.softfailedeventids.put(batch, event.event_id, True)
+        dropped.remind(batch, event.room_id, event.server_name, ctx.clock.now_ms())
         return Outcome(Verdict.SOFT_FAILED, reason)
     is_cited = leaves.is_cited(batch, event.room_id, event.event_id)
     current: int | None = None
     if not is_cited:
-        others = _other_states(batch, event)
-        if any(number != after for number in others):
-            # Resolution looks at the event itself as well.
-            _keep(batch, event, OUTLIER, before, after)
-        found = _resolved(batch, event, [after, *others], progress)
+        found = _current_after(ctx, batch, event, before, after, progress)
         if isinstance(found, Lacking):
             return found
         current = found
@@ -216,8 +213,42 @@ def _state_after(batch: Batch, event: Event, before: int, progress: Progress) ->
     return after
 
 
-def _other_states(source: CacheSource, event: Event) -> list[int]:
-    return [leaf.state for leaf in leaves.remaining(source, event) if leaf.state]
+def _current_after(
+    ctx: Context, batch: Batch, event: Event, before: int, after: int, progress: Progress
+) -> int | Lacking:
+    """Return the room's state once the event is one of its leaves: resolved over all of them.
+
+    A branch of this server's own that puts everybody of here out where it meets the others' is given up if somebody of here is in without it: nobody could
+    send an event any more that makes it count for others, who have left it aside so far.
+    """
+    others = [leaf for leaf in leaves.remaining(batch, event) if leaf.state]
+    if all(leaf.state == after for leaf in others):
+        return after
+    # Resolution looks at the event itself as well.
+    _keep(batch, event, OUTLIER, before, after)
+    found = _resolved(batch, event, [after, *(leaf.state for leaf in others)], progress)
+    if isinstance(found, Lacking) or _is_anybody_in(ctx, batch, event.room_id, found):
+        return found
+    foreign = [leaf for leaf in others if not _is_own(ctx, batch, leaf)]
+    without = _resolved(batch, event, [after, *(leaf.state for leaf in foreign)], progress)
+    if isinstance(without, Lacking):
+        return without
+    if not _is_anybody_in(ctx, batch, event.room_id, without):
+        return found
+    leaves.give_up(batch, event.room_id, [leaf for leaf in others if leaf not in foreign])
+    return without
+
+
+def _is_anybody_in(ctx: Context, source: CacheSource, room_id: RoomId, number: int) -> bool:
+    """Tell whether in a state anybody of this server is in the room who is now; also if nobody is now."""
+    here = members.joined_local(source, room_id, ctx.server_name)
+    found = (state.get(source, number, "m.room.member", user_id) for user_id in here)
+    return not here or any(event is not None and event.membership == "join" for event in found)
+
+
+def _is_own(ctx: Context, source: CacheSource, leaf: leaves.Leaf) -> bool:
+    event = timeline.event(source, leaf.event_id)
+    return event is not None and event.server_name == ctx.server_name
 
 
 def missing_behind(
@@ -281,11 +312,21 @@ def _cites_current(source: CacheSource, event: Event) -> bool:
 
 
 def _soft_failure(source: CacheSource, event: Event, cited: list[Event], before: int) -> str:
-    """Return why the current state does not allow the event, or nothing."""
+    """Return why the current state does not allow the event, or nothing.
+
+    An event that follows all that is known of the room here is no way round that state: what it stands on was resolved from it. It may have brought back
+    who came to the room on a branch that is soft-failed here; if not even that counted, their server would be in the room for itself alone, and for good.
+    """
     head = state.head(source, event.room_id)
-    if head is None or head.state == before:
+    if head is None or head.state == before or _follows_all(source, event):
         return ""
     return _refusal(event, _or_cited(source, event, cited, _current(source, event))) or ""
+
+
+def _follows_all(source: CacheSource, event: Event) -> bool:
+    """Tell whether an event comes after all of the room's leaves, and the states that it builds on are not such as another server has told."""
+    are_known = all(state.after(source, event_id) is not None for event_id in event.prev_events)
+    return are_known and not leaves.remaining(source, event)
 
 
 def _refusal(event: Event, look_up: event_auth.State) -> str | None:

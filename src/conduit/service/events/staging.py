@@ -24,7 +24,7 @@ from conduit.protocol.room_versions import ROOM_VERSIONS, RoomVersion
 from conduit.service.context import Context
 from conduit.service.events import incoming, judge
 from conduit.service.outbound.keyring import NoKey
-from conduit.service.rooms import members, partial, server_access, short_ids, state, versions
+from conduit.service.rooms import dropped, members, partial, server_access, short_ids, state, versions
 
 MAX_OF_ORIGIN = 5000
 """How many events of one server may wait. Who sends more is told to come back later."""
@@ -167,12 +167,14 @@ def _room(ctx: Context, source: CacheSource, origin: ServerName, pdu: Any) -> tu
 
 
 def _was_put_out(ctx: Context, source: CacheSource, origin: ServerName, room_id: RoomId) -> bool:
-    """Tell whether others have removed all users of this server from the room, and the origin is in it.
+    """Tell whether others, or resolution, have put all users of this server out of the room, and the origin is in it.
 
     It may know what ended that: the removal came from a side of the room that turned out to have had no right to it. Who left by themselves knows better than others.
     """
     if not members.has_server(source, room_id, origin):
         return False
+    if dropped.may_ask(source, room_id, ctx.server_name, ctx.clock.now_ms()):
+        return True
     for user_id in islice(members.past_and_invited(source, room_id), MAX_PAST):
         if server_name_of(user_id) == ctx.server_name:
             event = state.current(source, room_id, "m.room.member", user_id)

@@ -1,8 +1,9 @@
 """Servers that state resolution has put out of a room, without an event that says so.
 
 Where branches meet, a member's event may give way to an older one, or to none. A server whose last user goes that way is in the room no more for those who
-know of it; nobody would send it anything, and it would go on believing that it is in. So it gets one more event, the next that this server sends, and for
-a while may ask for what led to it. From these it finds out for itself.
+know of it; nobody would send it anything, and it would go on believing that it is in. So it gets one more event, the next that this server sends, and again one
+whenever it turns out not to know yet; for a while it may ask for what led to it. From these it finds out for itself. The same may happen to this server: then it goes on
+listening for as long, since others may resolve more branches than it knows and have it in the room still.
 """
 
 from __future__ import annotations
@@ -60,6 +61,13 @@ def settle(
     for server in back:
         trees.room_dropped.delete(batch, (room_id, server))
     if gone or back:
+        _DROPPED.forget(batch, room_id)
+
+
+def remind(batch: Batch, room_id: RoomId, server: ServerName, now_ms: int) -> None:
+    """Note that a server has sent an event that nobody is shown: if it was put out lately, it does not know yet, and gets one more."""
+    if may_ask(batch, room_id, server, now_ms) and server not in untold(batch, room_id):
+        trees.room_dropped.put(batch, (room_id, server), (_DROPPED.get(batch, room_id)[server].at_ms, 0))
         _DROPPED.forget(batch, room_id)
 
 

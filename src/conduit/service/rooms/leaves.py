@@ -5,6 +5,7 @@ Only accepted events touch them. A room that was imported without leaves gets it
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import NamedTuple
 
 from conduit.database import trees
@@ -79,6 +80,13 @@ def drop(batch: Batch, event: Event) -> None:
             if timeline.position(batch, event_id) is not None:
                 trees.roomid_pduleaves.put(batch, (room_id, event_id), event_id)
     _LEAVES.forget(batch, room_id)
+
+
+def give_up(batch: Batch, room_id: RoomId, given_up: Collection[Leaf]) -> None:
+    """Let accepted events be leaves no longer although nothing cites them."""
+    for leaf in given_up:
+        trees.roomid_pduleaves.delete(batch, (room_id, leaf.event_id))
+    _LEAVES.set(batch, room_id, tuple([leaf for leaf in _LEAVES.get(batch, room_id) if leaf not in given_up]))
 
 
 def advance(batch: Batch, room_id: RoomId, event: Event, short: int, state: int, *, cited: bool = False) -> None:

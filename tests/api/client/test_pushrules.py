@@ -170,6 +170,4 @@ async def test_rules_are_account_data_from_the_first(hs: Homeserver) -> None:
     assert {"type": "m.push_rules", "content": expected} in first["account_data"]["events"]
     assert "account_data" not in await alice.sync(first["next_batch"])
     assert await alice.get(f"/user/{alice.user_id}/account_data/m.push_rules") == expected
-    old = await alice.get("/initialSync")
-    assert {"type": "m.push_rules", "content": expected} in old["account_data"]
     await alice.get(f"/user/{alice.user_id}/rooms/!room:localhost/account_data/m.push_rules", expect="M_NOT_FOUND")

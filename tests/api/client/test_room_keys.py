@@ -115,6 +115,17 @@ async def test_malformed_key_is_refused(hs: Homeserver, change: dict[str, Any]) 
     assert (await alice.get("/room_keys/version"))["count"] == 0
 
 
+async def test_rooms_of_a_backup_are_names_to_the_server(hs: Homeserver) -> None:
+    """Of whatever grammar, within bounds; one without keys is empty."""
+    alice = await person(hs)
+    params = {"version": await version(alice)}
+    await alice.put("/room_keys/keys/!room/one", key(), params=params)
+    assert await alice.get("/room_keys/keys/!room", params=params) == {"sessions": {"one": key()}}
+    assert await alice.get("/room_keys/keys/!other", params=params) == {"sessions": {}}
+    for bad in ("x" * 256, "a%00b"):
+        await alice.put(f"/room_keys/keys/{bad}/one", key(), params=params, expect="M_INVALID_PARAM")
+
+
 @pytest.mark.parametrize("data", ["opaque", ["a", 1], 17, None, {}])
 async def test_what_only_clients_understand_is_given_back_as_it_came(hs: Homeserver, data: Any) -> None:
     """The server looks into neither `auth_data` nor `session_data`: any JSON is taken, and told unchanged."""

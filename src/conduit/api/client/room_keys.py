@@ -8,7 +8,7 @@ from conduit.api import fields
 from conduit.api.request import Json, Request
 from conduit.api.web import Auth, Limit, Routes
 from conduit.protocol.errors import BadJson, InvalidParam, NotFound
-from conduit.protocol.ids import parse_opaque, parse_room_id
+from conduit.protocol.ids import parse_opaque
 from conduit.service.context import Context
 from conduit.service.keys import backups
 
@@ -63,10 +63,15 @@ def _version(req: Request) -> str:
     return req.query.required("version")
 
 
+def _room_id(text: str) -> str:
+    # A name like that of the session: the keys may be of rooms that this server has never heard of.
+    return parse_opaque(text, "room ID")
+
+
 def _target(req: Request) -> tuple[str | None, str | None]:
     room_id, session_id = req.params.get("roomId"), req.params.get("sessionId")
     return (
-        None if room_id is None else parse_room_id(room_id),
+        None if room_id is None else _room_id(room_id),
         None if session_id is None else parse_opaque(session_id, "sessionId"),
     )
 
@@ -86,20 +91,20 @@ def _put(ctx: Context, req: Request, rooms: backups.Rooms) -> Json:
 async def put_keys(ctx: Context, req: Request) -> Json:
     """Store keys of several rooms. PUT /room_keys/keys."""
     rooms = fields.obj(req.json(), "rooms")
-    return _put(ctx, req, {parse_room_id(room_id): _sessions(value) for room_id, value in rooms.items()})
+    return _put(ctx, req, {_room_id(room_id): _sessions(value) for room_id, value in rooms.items()})
 
 
 @routes.put("/_matrix/client/v3/room_keys/keys/{roomId}", auth=Auth.USER, limit=Limit.CHATTY, max_body=MAX_BODY)
 async def put_room_keys(ctx: Context, req: Request) -> Json:
     """Store keys of one room. PUT /room_keys/keys/{roomId}."""
-    return _put(ctx, req, {parse_room_id(req.params["roomId"]): _sessions(req.json())})
+    return _put(ctx, req, {_room_id(req.params["roomId"]): _sessions(req.json())})
 
 
 @routes.put("/_matrix/client/v3/room_keys/keys/{roomId}/{sessionId}", auth=Auth.USER, limit=Limit.CHATTY)
 async def put_session_key(ctx: Context, req: Request) -> Json:
     """Store the key of one session. PUT /room_keys/keys/{roomId}/{sessionId}."""
     session_id = parse_opaque(req.params["sessionId"], "sessionId")
-    return _put(ctx, req, {parse_room_id(req.params["roomId"]): {session_id: backups.parse_key(req.json())}})
+    return _put(ctx, req, {_room_id(req.params["roomId"]): {session_id: backups.parse_key(req.json())}})
 
 
 @routes.get("/_matrix/client/v3/room_keys/keys", auth=Auth.USER)

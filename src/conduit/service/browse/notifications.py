@@ -129,6 +129,8 @@ class _Room:
         return {
             "actions": actions,
             "event": self._opened.render_one(shown),
+            # All rules are global ones. Optional, but there are clients that take it as given.
+            "profile_tag": "",
             "read": self._is_read(place, event),
             "room_id": self.room_id,
             "ts": event.origin_server_ts,

@@ -16,7 +16,6 @@ from conduit.protocol.filters import RoomEventFilter
 from conduit.protocol.ids import RoomId
 from conduit.service import account_data
 from conduit.service.context import Context
-from conduit.service.push import rules
 from conduit.service.rooms import client_events, cuts, directory, members, state, visibility
 from conduit.service.rooms.client_events import Recipient
 from conduit.service.rooms.cuts import SyncToken
@@ -98,14 +97,8 @@ async def initial_sync(ctx: Context, to: Recipient, limit: int, *, archived: boo
     ]
     joined = list(members.rooms(ctx.db, to.user_id))
     receipts = [event for room_id in joined for event in old_forms.receipts_in(ctx, room_id, to.user_id)]
-    own = {**account_data.all_of(ctx.db, to.user_id, ""), rules.TYPE: rules.content(ctx.db, to.user_id)}
-    return {
-        "end": token,
-        "rooms": rooms,
-        "presence": presence,
-        "receipts": receipts,
-        "account_data": old_forms.items(own),
-    }
+    own = old_forms.items(account_data.all_of(ctx.db, to.user_id, ""))
+    return {"end": token, "rooms": rooms, "presence": presence, "receipts": receipts, "account_data": own}
 
 
 def _invite(ctx: Context, to: Recipient, room_id: RoomId) -> Json:

@@ -22,17 +22,18 @@ def test_bucket_holds_a_burst_and_fills_evenly(clock: ManualClock) -> None:
 
 def test_several_drops_are_taken_together_or_not_at_all(clock: ManualClock) -> None:
     """What was refused is still there for who wants less."""
-    some = Buckets(1, 5, clock)
-    assert some.take("a", 3) == 0
-    assert some.take("a", 3) == pytest.approx(1)
-    assert some.take("a", 2) == 0
+    some = Buckets(1, 6, clock)
+    assert [some.take("a", 2), some.take("a", 3)] == [0, 0]
+    assert some.take("a", 3) == pytest.approx(2)
+    assert some.take("a") == 0
 
 
-def test_more_than_a_bucket_holds_costs_the_whole(clock: ManualClock) -> None:
-    """Else it could never be had."""
-    some = Buckets(1, 5, clock)
-    assert some.take("a", 50) == 0
+def test_no_number_of_drops_is_more_than_half_a_bucket(clock: ManualClock) -> None:
+    """Else what costs more than there ever is could never be had."""
+    some = Buckets(1, 6, clock)
+    assert [some.take("a", 50), some.take("a", 50)] == [0, 0]
     assert some.take("a") > 0
+    assert Buckets(1, 1, clock).take("a", 9) == 0
 
 
 def test_buckets_of_many_are_bounded(clock: ManualClock, monkeypatch: pytest.MonkeyPatch) -> None:

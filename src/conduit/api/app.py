@@ -38,6 +38,8 @@ MAX_SERVER_BODY = 12 * 1024 * 1024
 MAX_CLAIMED = 32
 """Bodies of servers, not verified yet, that are read from one address at a time."""
 CLAIMED_SECONDS = 120
+BYTES_A_REQUEST = 16 * 1024
+"""What of another server's body counts as one request more: what it costs to take goes by its length."""
 _LARGE = 256 * 1024
 _READS = frozenset({"GET", "HEAD"})
 
@@ -145,7 +147,7 @@ class App:
         if claims is not None:
             await self._take_claimed_body(http, request, route)
             await auth.verify_server(ctx, claims, f"{path}?{raw_query}" if "?" in http.raw_path else path, request)
-            charge(Limit.FEDERATION)
+            charge(Limit.FEDERATION, requests=1 + len(request.body) // BYTES_A_REQUEST)
         if route.limit is not Limit.NONE and (requester is None or requester.appservice_id is None):
             charge(route.limit)
         if claims is None:

@@ -27,14 +27,14 @@ class Buckets:
         return len(self._full_at)
 
     def take(self, key: Hashable, drops: int = 1) -> float:
-        """Take so many drops (a whole bucket, if it does not hold as many) and return 0; or take none, and return in how many seconds there are enough."""
+        """Take so many drops, half a bucket at the most, and return 0; or take none, and return in how many seconds there are enough."""
         now = self._clock.monotonic()
         full_at = self._full_at.get(key, 0.0)
         if full_at <= now:
             if len(self._full_at) >= MAX_BUCKETS:
                 self._shrink(now)
             full_at = now
-        full_at += min(drops, self._burst) * self._interval
+        full_at += min(drops, max(1, self._burst // 2)) * self._interval
         wait = full_at - now - self._burst * self._interval
         if wait > 1e-9:
             return wait

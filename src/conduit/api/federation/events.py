@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import orjson
 
+from conduit.api.federation import large_answers
 from conduit.api.history import direction
 from conduit.api.request import Json, Request
 from conduit.api.web import Auth, Routes, StreamReply
@@ -30,7 +31,9 @@ async def get_event(ctx: Context, req: Request) -> Json:
 async def get_state(ctx: Context, req: Request) -> StreamReply:
     """Give the state before an event. <https://spec.matrix.org/v1.19/server-server-api/#get_matrixfederationv1stateroomid>."""
     event_id = parse_event_id(req.query.required("event_id"))
-    room = for_servers.open_room(ctx, req.origin, parse_room_id(req.params["roomId"]), at=[event_id])
+    room_id = parse_room_id(req.params["roomId"])
+    room = for_servers.open_room(ctx, req.origin, room_id, at=[event_id])
+    large_answers.charge(ctx, req, room_id)
     shorts, chain = await for_servers.state_at(room, event_id)
     return StreamReply(for_servers.lists(room, [("pdus", shorts), ("auth_chain", chain)]), "application/json")
 
@@ -39,7 +42,9 @@ async def get_state(ctx: Context, req: Request) -> StreamReply:
 async def get_state_ids(ctx: Context, req: Request) -> StreamReply:
     """Give the ids of the state before an event. <https://spec.matrix.org/v1.19/server-server-api/#get_matrixfederationv1state_idsroomid>."""
     event_id = parse_event_id(req.query.required("event_id"))
-    room = for_servers.open_room(ctx, req.origin, parse_room_id(req.params["roomId"]), at=[event_id])
+    room_id = parse_room_id(req.params["roomId"])
+    room = for_servers.open_room(ctx, req.origin, room_id, at=[event_id])
+    large_answers.charge(ctx, req, room_id)
     shorts, chain = await for_servers.state_at(room, event_id)
     named = [("pdu_ids", shorts), ("auth_chain_ids", chain)]
     return StreamReply(for_servers.lists(room, named, ids=True), "application/json")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 
+from conduit.api.federation import large_answers
 from conduit.api.request import Json, Request
 from conduit.api.web import Auth, Routes, StreamReply
 from conduit.protocol.ids import EventId, parse_room_id, parse_user_id
@@ -38,6 +39,8 @@ async def send_join_v1(ctx: Context, req: Request) -> StreamReply:
 
 async def _join(ctx: Context, req: Request, *, omit_members: bool | None) -> AsyncIterator[bytes]:
     room_id, event_id = parse_room_id(req.params["roomId"]), EventId(req.params["eventId"])
+    if not omit_members:
+        large_answers.charge(ctx, req, room_id)
     event = await resident.accept(ctx, req.origin, room_id, event_id, req.json(), "join")
     return await resident_join.answer(ctx, event, omit_members=omit_members)
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from itertools import islice
 from typing import Any, Final
 
 import structlog
@@ -24,6 +25,8 @@ from conduit.service.rooms import members, partial, server_access
 log = structlog.get_logger(__name__)
 
 MAX_EDUS: Final = 100
+MAX_ROOMS: Final = 200
+"""In how many rooms one EDU may tell of receipts; most tell of one."""
 TYPING_MS: Final = 60_000
 """How long somebody types of whom nothing more is heard; other servers renew a notice more often."""
 
@@ -68,7 +71,7 @@ def is_open_to(ctx: Context, room_id: RoomId, origin: ServerName) -> bool:
 
 def _take_receipts(ctx: Context, origin: ServerName, content: Content) -> None:
     """Receipts: in rooms that are open to the server."""
-    for room_id, kinds in content.items():
+    for room_id, kinds in islice(content.items(), MAX_ROOMS):
         if is_room_id(room_id) and isinstance(kinds, dict) and is_open_to(ctx, RoomId(room_id), origin):
             receive_receipts.receive(ctx, origin, RoomId(room_id), kinds)
 

@@ -20,9 +20,9 @@ from conduit.service.rooms import members, partial, receipts, short_ids, threads
 
 MAX_USERS: Final = 1_000
 """How many users' receipts in one room an EDU may tell."""
-MAX_WAITING: Final = 5_000
+MAX_WAITING: Final = 1_000
 """How many receipts wait for their events, over all rooms."""
-MAX_WAITING_OF_SERVER: Final = 500
+MAX_WAITING_OF_SERVER: Final = 100
 """How many of these are told by one server."""
 WAIT_MS: Final = 5 * 60_000
 _NEWS: Final = "receipt without event"

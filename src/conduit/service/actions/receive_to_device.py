@@ -18,7 +18,7 @@ from conduit.protocol.ids import ServerName, UserId, is_user_id, server_name_of
 from conduit.service.context import Context
 from conduit.service.keys import to_device
 
-MAX_MESSAGES: Final = 5_000
+MAX_MESSAGES: Final = 2_000
 """How many messages one EDU may hold; nobody sends so many."""
 MAX_ID: Final = 255
 REMEMBER_MS: Final = 30 * 24 * 3_600_000

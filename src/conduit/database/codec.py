@@ -206,7 +206,11 @@ def _row(parts: tuple[Part[Any], ...]) -> Codec[Any]:
                 raise ValueError(f"{len(row)} parts where {len(parts)} were expected")
             return b"\xff".join([text.encode() for text in row])
 
-        return Codec(encode_text, decode, prefix, len(parts), parts)
+        def decode_text(data: bytes) -> tuple[Any, ...]:
+            found = tuple([text.decode() for text in data.split(b"\xff")])
+            return found if len(found) == len(parts) else decode(data)  # which says what is wrong
+
+        return Codec(encode_text, decode_text, prefix, len(parts), parts)
     return Codec(encode_row, decode, prefix, len(parts), parts)
 
 

@@ -21,7 +21,7 @@ from conduit.service.rooms.whole_states import MEMBER, Wanted, is_member, listed
 MAX_STEPS = 100
 """How many memberships of one user are walked back to find the last time that the user was in the room."""
 
-MAX_WHOLE = 20_000
+MAX_WHOLE = 30_000
 """Up to so many entries a state has whose lists are made whole, and kept for the next who asks; larger ones are sent as they are read."""
 
 Body = bytes | AsyncIterator[bytes]

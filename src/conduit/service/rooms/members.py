@@ -91,7 +91,11 @@ def _load_joined(source: CacheSource, room_id: RoomId) -> _Joined:
     servers: dict[str, list[UserId]] = {}
     count = 0
     for _, user_id in trees.roomuserid_joined.keys(source, (room_id,)):
-        servers.setdefault(_server_of(user_id), []).append(UserId(user_id))
+        server = user_id.partition(":")[2]
+        there = servers.get(server)
+        if there is None:
+            there = servers[server] = []
+        there.append(UserId(user_id))
         count += 1
     return _Joined({server: LayeredSet(users) for server, users in servers.items()}, count)
 

@@ -72,9 +72,10 @@ Stack = tuple[Layer, ...]
 
 
 def _sorted_pairs(data: bytes) -> bytes:
-    pairs = [data[at : at + _PAIR] for at in range(0, len(data), _PAIR)]
-    in_order = sorted(pairs)
-    return data if in_order == pairs else b"".join(in_order)
+    keys = struct.unpack(f">{len(data) // 8}Q", data)[::2]
+    if sorted(keys) == list(keys):  # no key occurs twice
+        return data
+    return b"".join(sorted([data[at : at + _PAIR] for at in range(0, len(data), _PAIR)]))
 
 
 def _load_stack(source: CacheSource, state: int) -> Stack:
@@ -159,6 +160,8 @@ def diff(source: CacheSource, old: int, new: int) -> tuple[dict[int, int], dict[
     base = old_stack[common - 1].state if common else 0
     old_changes = _changes(old_stack[common:])
     new_changes = _changes(new_stack[common:])
+    if not base:
+        return _lacking(new_changes, old_changes), _lacking(old_changes, new_changes)
     added: dict[int, int] = {}
     removed: dict[int, int] = {}
     for key in {*old_changes, *new_changes}:
@@ -170,6 +173,11 @@ def diff(source: CacheSource, old: int, new: int) -> tuple[dict[int, int], dict[
             if after is not None:
                 added[key] = after
     return added, removed
+
+
+def _lacking(entries: Mapping[int, int | None], others: Mapping[int, int | None]) -> dict[int, int]:
+    """Return the entries that are not in `others` as well."""
+    return {key: event for key, event in entries.items() if event is not None and others.get(key) != event}
 
 
 def _changes(layers: Iterable[Layer]) -> dict[int, int | None]:

@@ -17,7 +17,7 @@ from conduit.service.rooms.client_events import ClientEvent
 MEMBER = "m.room.member"
 STEP = 250
 """How many entries are read between two chances for others to run: some milliseconds' work."""
-MAX_KEPT = 2000
+MAX_KEPT = 5000
 """The events of larger states are read past the caches, which they would fill."""
 
 Wanted = Callable[[str, str], bool]

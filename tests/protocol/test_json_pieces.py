@@ -77,6 +77,30 @@ def test_pieces_may_be_larger_than_what_is_looked_at_at_a_time(monkeypatch: pyte
             together(body[:end], {"state"})
 
 
+@pytest.mark.parametrize(
+    "state",
+    [
+        [{"a": "},{"}, {"b": 1}],
+        ["},{", {"a": 1}],
+        [{"a": [{"b": 1}, {"c": [{}, {}]}]}, {"d": 1}],
+        [[{"a": 1}, {"b": 2}], 7, {"c": 3}],
+    ],
+)
+def test_pieces_end_where_they_end(state: list[Any]) -> None:
+    """What looks like the end of one object and the beginning of the next may be within a text or a list."""
+    whole = {"state": state, "other": [{"x": 1}, {"y": 2}]}
+    assert together(orjson.dumps(whole), {"state"}) == whole
+
+
+@pytest.mark.parametrize(
+    "body", [b'{"state":[{"a":NaN},{"b":1}]}', b'{"state":[{"a":1,},{"b":1}]}', b'{"state":[{"a":},{}]}']
+)
+def test_pieces_between_good_ones_are_refused_all_the_same(body: bytes) -> None:
+    """That another object seems to follow makes none good."""
+    with pytest.raises(MatrixError):
+        list(pieces(body, {"state"}))
+
+
 def test_pieces_of_an_empty_object_are_none() -> None:
     """An empty object has no pieces."""
     assert list(pieces(b" { } ", ())) == []

@@ -9,6 +9,7 @@ each room version.
 
 from __future__ import annotations
 
+import re
 from typing import Any, Final
 
 from conduit.protocol.canonical_json import MAX_INTEGER, MAX_LAX_INTEGER, check, dump
@@ -21,9 +22,8 @@ MAX_KEY_BYTES: Final = 255
 MAX_PREV_EVENTS: Final = 20
 MAX_AUTH_EVENTS: Final = 10
 
-_HASH_ID_LENGTH: Final = 44
-_NO_URLSAFE: Final = frozenset("-_:")
-_NO_STANDARD: Final = frozenset("+/:")
+_HASH: Final = re.compile(r"\$[A-Za-z0-9+/]{43}", re.ASCII)
+_URLSAFE_HASH: Final = re.compile(r"\$[A-Za-z0-9_-]{43}", re.ASCII)
 
 
 def check_format(pdu: Any, version: RoomVersion) -> None:
@@ -121,8 +121,8 @@ def _is_reference(reference: Any, form: EventIdFormat) -> bool:
             and is_event_id(reference[0])
             and isinstance(reference[1], dict)
         )
-    foreign = _NO_URLSAFE if form is EventIdFormat.HASH else _NO_STANDARD
-    return is_event_id(reference) and len(reference) == _HASH_ID_LENGTH and foreign.isdisjoint(reference)
+    known = _HASH if form is EventIdFormat.HASH else _URLSAFE_HASH
+    return isinstance(reference, str) and known.fullmatch(reference) is not None
 
 
 def _check_seals(pdu: dict[str, Any]) -> None:

@@ -20,7 +20,11 @@ _NOT_HASHED = frozenset({"unsigned", "signatures", "hashes"})
 
 def content_hash(pdu: dict[str, Any]) -> str:
     """Return the hash of the whole event without `unsigned`, `signatures` and `hashes`, in unpadded Base64."""
-    return base64.encode(sha256(dump({k: v for k, v in pdu.items() if k not in _NOT_HASHED})).digest())
+    return base64.encode(_content_digest(pdu))
+
+
+def _content_digest(pdu: dict[str, Any]) -> bytes:
+    return sha256(dump({k: v for k, v in pdu.items() if k not in _NOT_HASHED})).digest()
 
 
 def has_valid_content_hash(pdu: dict[str, Any]) -> bool:
@@ -29,7 +33,7 @@ def has_valid_content_hash(pdu: dict[str, Any]) -> bool:
     claimed = hashes.get("sha256") if isinstance(hashes, dict) else None
     # Compared after decoding, so that padding makes no difference.
     try:
-        return isinstance(claimed, str) and base64.decode(claimed) == base64.decode(content_hash(pdu))
+        return isinstance(claimed, str) and base64.decode(claimed) == _content_digest(pdu)
     except ValueError:
         return False
 

@@ -9,6 +9,7 @@ Source: appendices, "Identifier Grammar"; rooms/v12 for room ids without a serve
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import NewType
 
 from conduit.protocol.errors import InvalidParam, InvalidUsername
@@ -22,6 +23,8 @@ DeviceId = NewType("DeviceId", str)
 MxcUri = NewType("MxcUri", str)
 
 MAX_ID_BYTES = 255
+_REMEMBERED = 4096
+"""How many names are remembered as good or bad: the same come again and again."""
 MAX_OPAQUE_BYTES = 255
 """Device ids, transaction ids, push keys and session ids: free text, bounded so that every key fits every engine."""
 
@@ -63,16 +66,22 @@ def _split(text: str, sigil: str) -> tuple[str, str] | None:
 
 def is_user_id(text: object) -> bool:
     """Tell whether `text` is a user id, historical ones included."""
-    if not isinstance(text, str):
-        return False
+    return isinstance(text, str) and len(text) <= MAX_ID_BYTES and _is_user_id(text)
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def _is_user_id(text: str) -> bool:
     parts = _split(text, "@")
     return parts is not None and _HISTORICAL.fullmatch(parts[0]) is not None
 
 
 def is_room_id(text: object) -> bool:
     """Tell whether `text` is a room id of any room version."""
-    if not isinstance(text, str):
-        return False
+    return isinstance(text, str) and len(text) <= MAX_ID_BYTES and _is_room_id(text)
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def _is_room_id(text: str) -> bool:
     if _ROOM_V12.fullmatch(text):
         return True
     parts = _split(text, "!")

@@ -9,12 +9,14 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Container, Iterator
+from contextlib import suppress
 from typing import Any, Final
 
 import orjson
 
 from conduit.protocol.errors import BadJson, NotJson
 
+_BETWEEN: Final = "},{"
 _SPACE = re.compile(r"[ \t\n\r]*")
 _SPACES = frozenset(" \t\n\r")
 _PLAIN = re.compile(r'"[^"\\]*"')
@@ -118,6 +120,14 @@ class _Text:
 
     def value(self) -> Any:
         """Return whatever value comes next."""
+        start = self._skip()
+        guess = self._window.find(_BETWEEN, start, start + _MARGIN) + 1
+        if guess:
+            # Where one object of a list seems to end and the next to begin; if not, what is before it is no JSON.
+            with suppress(orjson.JSONDecodeError):
+                value = orjson.loads(self._window[start:guess].encode("latin-1"))
+                self._at = guess
+                return value
         size = _WINDOW
         while True:
             start = self._skip()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from binascii import Error, a2b_base64, b2a_base64
 
-_TO_URLSAFE = str.maketrans("+/", "-_")
+_TO_URLSAFE = bytes.maketrans(b"+/", b"-_")
 _FROM_URLSAFE = str.maketrans("-_", "+/")
 
 
@@ -30,7 +30,7 @@ def decode(text: str) -> bytes:
 
 def encode_urlsafe(data: bytes) -> str:
     """Return `data` as unpadded base64 in the URL-safe alphabet."""
-    return encode(data).translate(_TO_URLSAFE)
+    return b2a_base64(data, newline=False).rstrip(b"=").translate(_TO_URLSAFE).decode()
 
 
 def decode_urlsafe(text: str) -> bytes:

@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Container, Iterable, Iterator
+from itertools import chain
 from typing import Any
 
 import structlog
 
 from conduit.database.cache import CacheSource
-from conduit.protocol import event_auth, hashes
-from conduit.protocol.errors import Forbidden, MatrixError, NotFound
+from conduit.protocol import event_auth
+from conduit.protocol.errors import Forbidden, NotFound
 from conduit.protocol.ids import EventId, RoomId
 from conduit.protocol.pdu import Event
 from conduit.protocol.room_versions import RoomVersion
@@ -26,13 +27,17 @@ from conduit.service.rooms import timeline
 
 log = structlog.get_logger(__name__)
 
-CHECK_STEP = 100
-"""How many events are checked at a time: some milliseconds' work."""
-AUTH_STEP = 200
+CHECK_STEP = 250
+"""How many events are checked together: enough that handing them to threads and back costs little beside."""
+AUTH_STEP = 100
 MAX_BYTES = 128 << 20
 """How large an answer with the state of a room may be."""
 _DECODED = 1000
 """How many events of an answer are kept decoded."""
+
+
+_Waiting = tuple[str, Any, bytes | None]
+"""An event that is to be checked: in which list it stands, and its essence if that was needed before."""
 
 
 class Found:
@@ -110,15 +115,18 @@ async def read(
     """
     answer = Answer(version, room_id)
     answer.lists = {name: [] for name in arrays}
-    waiting: list[tuple[str, Any]] = []
+    waiting: list[_Waiting] = []
     looked_at = 0
     for key, value in parts:
         if key not in arrays:
             answer.others[key] = value
             continue
         looked_at += 1
-        if only is None or _id_of(value, version) in only:
-            waiting.append((key, value))
+        essence = None if only is None else incoming.essence_of(value, version)
+        if only is None:
+            waiting.append((key, value, None))
+        elif essence is not None and essence[0] in only:
+            waiting.append((key, value, essence[1]))
         if looked_at % CHECK_STEP == 0:
             await _check(ctx, answer, waiting)
             waiting = []
@@ -129,30 +137,23 @@ async def read(
 
 async def add(ctx: Context, answer: Answer, name: str, pdus: Iterable[Any]) -> None:
     """Check further events and add them to the answer's list `name`."""
-    waiting = [(name, pdu) for pdu in pdus]
+    waiting: list[_Waiting] = [(name, pdu, None) for pdu in pdus]
     answer.lists.setdefault(name, [])
     for start in range(0, len(waiting), CHECK_STEP):
         await _check(ctx, answer, waiting[start : start + CHECK_STEP])
 
 
-async def _check(ctx: Context, answer: Answer, waiting: list[tuple[str, Any]]) -> None:
+async def _check(ctx: Context, answer: Answer, waiting: list[_Waiting]) -> None:
     if not waiting:
         return
-    checked = await incoming.check_pdus(ctx, [pdu for _, pdu in waiting], answer.version, room_id=answer.room_id)
-    for (name, _), event in zip(waiting, checked, strict=True):
+    names, pdus, essences = zip(*waiting, strict=True)
+    checked = await incoming.check_pdus(ctx, pdus, answer.version, room_id=answer.room_id, essences=essences)
+    for name, event in zip(names, checked, strict=True):
         if isinstance(event, str):
             answer.refused += 1
             log.debug("event_dropped", room_id=answer.room_id, reason=event)
             continue
         answer.put(name, event)
-
-
-def _id_of(pdu: Any, version: RoomVersion) -> EventId | None:
-    """Return the id of what may not even be an event; then `None`."""
-    try:
-        return hashes.event_id(pdu, version)
-    except (MatrixError, AttributeError, KeyError, TypeError):
-        return None
 
 
 async def judge(source: CacheSource, answer: Answer, create: Event) -> None:
@@ -220,7 +221,9 @@ def _auth_first(answer: Answer) -> Iterator[EventId]:
     """Yield the events of an answer so that each comes after those that it cites; what lies on a circle comes in any order."""
     events = answer.events
     state: dict[EventId, bool] = {}
-    for first in events:
+    # Auth chains last: of what only leads to others each comes right before the first of these, and is still at hand.
+    names = sorted(answer.lists, key=lambda name: name == "auth_chain")
+    for first in chain.from_iterable(answer.lists[name] for name in names):
         stack = [first]
         while stack:
             event_id = stack[-1]

@@ -25,15 +25,18 @@ STEP = 50
 """How many events are looked at between two chances for others to run: about 10 ms."""
 
 
-def read(pdu: Any, version: RoomVersion, *, room_id: RoomId | None = None) -> tuple[Event, bytes]:
+def read(
+    pdu: Any, version: RoomVersion, *, room_id: RoomId | None = None, essence: bytes | None = None
+) -> tuple[Event, bytes]:
     """Return the event that a PDU is, and the bytes that its signatures cover; its signatures and its content hash are still to be checked.
 
-    Raises a `MatrixError` when its format is not that of the room version, or it belongs to another room than `room_id`.
+    `essence` is what `essence_of` has given for it, if it was asked. Raises a `MatrixError` when its format is not that of the room version, or it belongs to another room than `room_id`.
     """
     check_format(pdu, version)
     if "unsigned" in pdu:
         pdu = {key: value for key, value in pdu.items() if key != "unsigned"}
-    essence = hashes.essential_bytes(pdu, version)
+    if essence is None:
+        essence = hashes.essential_bytes(pdu, version)
     if version.event_ids_are_hashes:
         event = Event(hashes.event_id_of_hash(sha256(essence).digest(), version), pdu, version)
     else:
@@ -47,6 +50,17 @@ def id_of(pdu: Any, version: RoomVersion) -> EventId | None:
     """Return the id of what need not be a well-formed event; `None` if it has none."""
     try:
         return hashes.event_id(pdu, version)
+    except (MatrixError, AttributeError, KeyError, TypeError, ValueError):
+        return None
+
+
+def essence_of(pdu: Any, version: RoomVersion) -> tuple[EventId, bytes] | None:
+    """Return the id of what need not be a well-formed event, and the bytes that its signatures cover; `None` if it has none."""
+    try:
+        essence = hashes.essential_bytes(pdu, version)
+        if version.event_ids_are_hashes:
+            return hashes.event_id_of_hash(sha256(essence).digest(), version), essence
+        return hashes.event_id(pdu, version), essence
     except (MatrixError, AttributeError, KeyError, TypeError, ValueError):
         return None
 
@@ -76,18 +90,23 @@ async def verified(
 
 
 async def check_pdus(
-    ctx: Context, pdus: Sequence[Any], version: RoomVersion, *, room_id: RoomId | None = None
+    ctx: Context,
+    pdus: Sequence[Any],
+    version: RoomVersion,
+    *,
+    room_id: RoomId | None = None,
+    essences: Sequence[bytes | None] | None = None,
 ) -> list[Event | str]:
     """Return for each PDU the event that it is, or a text that says why it is dropped: format, room, or signatures.
 
-    One whose content hash is wrong comes redacted. Keys are fetched together, signatures checked in threads.
+    `essences` are what `essence_of` has given for them. One whose content hash is wrong comes redacted. Keys are fetched together, signatures checked in threads.
     """
     found: list[Event | str] = []
     good: list[tuple[Event, bytes]] = []
     places: list[int] = []
     for number, pdu in enumerate(pdus):
         try:
-            good.append(read(pdu, version, room_id=room_id))
+            good.append(read(pdu, version, room_id=room_id, essence=None if essences is None else essences[number]))
             places.append(number)
             found.append("")
         except MatrixError as error:

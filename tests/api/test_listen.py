@@ -83,8 +83,12 @@ async def test_tls_is_spoken_and_certificates_can_be_renewed(hs: Homeserver, tmp
         key.write_bytes(new_key.read_bytes())
         listening.reload_certificates()
         assert "new" in await _common_name(url, new_certs)
+        make_certificate(tmp_path, "other")
+        key.write_bytes((tmp_path / "other.key").read_bytes())
+        with pytest.raises(CannotListen, match=r"old\.pem: the key .*old\.key belongs to another"):
+            listening.reload_certificates()
         certs.write_text("nonsense")
-        with pytest.raises(CannotListen):
+        with pytest.raises(CannotListen, match=r"old\.pem: it or its key .*old\.key is no PEM file"):
             listening.reload_certificates()
         assert "new" in await _common_name(url, new_certs)
     finally:
@@ -105,7 +109,7 @@ async def _common_name(url: str, trusted: Path) -> str:
 async def test_a_port_in_use_is_said_in_one_line(hs: Homeserver) -> None:
     """And the listeners opened before are closed again."""
     port = int(hs.url.rpartition(":")[2])
-    with pytest.raises(CannotListen, match=f"cannot listen on 127.0.0.1 port {port}"):
+    with pytest.raises(CannotListen, match=f"cannot listen on 127.0.0.1 port {port}: address already in use$"):
         await listen.start(hs.app, [Listener(address="127.0.0.1", port=0), Listener(address="127.0.0.1", port=port)])
 
 
@@ -114,6 +118,16 @@ async def test_a_missing_certificate_is_said_in_one_line(hs: Homeserver, tmp_pat
     missing = tmp_path / "none.pem"
     with pytest.raises(CannotListen, match=r"none\.pem"):
         await listen.start(hs.app, [Listener(address="127.0.0.1", port=0, certs=missing, key=missing)])
+
+
+async def test_a_key_with_a_password_is_refused(hs: Homeserver, tmp_path: Path) -> None:
+    """Nobody is asked for it."""
+    certs, key = make_certificate(tmp_path, "locked")
+    private = serialization.load_pem_private_key(key.read_bytes(), None)
+    locked = serialization.BestAvailableEncryption(b"secret")
+    key.write_bytes(private.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, locked))
+    with pytest.raises(CannotListen, match="is no PEM file, or one with a password"):
+        await listen.start(hs.app, [Listener(address="127.0.0.1", port=0, certs=certs, key=key)])
 
 
 async def test_after_stop_nobody_listens(hs: Homeserver) -> None:

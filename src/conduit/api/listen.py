@@ -231,7 +231,9 @@ async def _open(listening: Listening, listener: Listener) -> None:
                 )
     except OSError as error:
         where = str(listener.path) if listener.path is not None else f"{listener.address} port {listener.port}"
-        raise CannotListen(f"cannot listen on {where}: {error.strerror or error}") from error
+        # The loop's own words name the address once more.
+        why = os.strerror(error.errno) if error.errno else str(error)
+        raise CannotListen(f"cannot listen on {where}: {why[:1].lower()}{why[1:]}") from error
     listening.sockets.append(socket)
 
 
@@ -245,6 +247,16 @@ def _new_context() -> ssl.SSLContext:
 def _load_chain(context: ssl.SSLContext, listener: Listener) -> None:
     assert listener.certs is not None
     try:
-        context.load_cert_chain(listener.certs, listener.key)
-    except (OSError, ssl.SSLError) as error:
-        raise CannotListen(f"cannot use the certificate {listener.certs}: {error.strerror or error}") from error
+        # Without a password the library would ask for it on the terminal, and everything would wait.
+        context.load_cert_chain(listener.certs, listener.key, password="")
+    except ssl.SSLError as error:
+        why = (
+            f"the key {listener.key} belongs to another"
+            if error.reason == "KEY_VALUES_MISMATCH"
+            else f"it or its key {listener.key} is no PEM file, or one with a password"
+        )
+        raise CannotListen(f"cannot use the certificate {listener.certs}: {why}") from error
+    except OSError as error:
+        raise CannotListen(
+            f"cannot use the certificate {listener.certs} or its key: {error.strerror or error}"
+        ) from error

@@ -177,7 +177,8 @@ async def test_event_that_follows_all_branches_counts_though_the_current_state_k
     assert members.has_server(db, RoomId(room), "peer.test")
 
 
-async def test_own_branch_that_would_put_everybody_here_out_is_given_up(net: Network) -> None:
+@pytest.mark.parametrize("is_kicked", [False, True])
+async def test_own_branch_that_would_put_everybody_here_out_is_given_up(net: Network, is_kicked: bool) -> None:
     """Bob left and came back, and Carol left, while the room was closed elsewhere: together that lets nobody of here be in, nor send what would bring both together."""
     alice, room = await room_of(net)
     bob, carol = await net["one.test"].register("bob"), await net["one.test"].register("carol")
@@ -198,12 +199,17 @@ async def test_own_branch_that_would_put_everybody_here_out_is_given_up(net: Net
     await bob.join(room)
     await carol.leave(room)
     await net.clock.advance(1)
-    closed = guest.state_event("m.room.join_rules", {"join_rule": "invite"}, prev=[left])
+    guest.tip = left
+    if is_kicked:
+        # Then only Carol is in elsewhere, who is out here.
+        await guest.send(guest.state_event("m.room.member", {"membership": "leave"}, key=bob.user_id))
+    closed = guest.state_event("m.room.join_rules", {"join_rule": "invite"})
     await guest.send(closed)
-    assert members.joined_local(db, RoomId(room), ServerName("one.test")) == {bob.user_id, carol.user_id}
+    expected = {carol.user_id} if is_kicked else {bob.user_id, carol.user_id}
+    assert members.joined_local(db, RoomId(room), ServerName("one.test")) == expected
     assert tips(net, room) == {closed.event_id}
     assert current(net, room) == guest.after[closed.event_id]
-    await bob.send(room, "still here")
+    await carol.send(room, "still here")
 
 
 async def test_advisory_03_event_of_another_room_authorises_nothing(net: Network) -> None:

@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import Enum
+from itertools import chain
 from typing import NamedTuple
 
 from conduit.database import trees
@@ -240,9 +241,10 @@ def _current_after(
 
 
 def _is_anybody_in(ctx: Context, source: CacheSource, room_id: RoomId, number: int) -> bool:
-    """Tell whether in a state anybody of this server is in the room who is now; also if nobody is now."""
+    """Tell whether in a state anybody of this server is in the room; also if nobody is now."""
     here = members.joined_local(source, room_id, ctx.server_name)
-    found = (state.get(source, number, "m.room.member", user_id) for user_id in here)
+    users = chain(here, members.past_of(source, room_id, ctx.server_name))
+    found = (state.get(source, number, "m.room.member", user_id) for user_id in users)
     return not here or any(event is not None and event.membership == "join" for event in found)
 
 

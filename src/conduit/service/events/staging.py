@@ -18,7 +18,7 @@ from conduit.database import trees
 from conduit.database.cache import Cached, CacheSource
 from conduit.database.database import Batch
 from conduit.protocol.errors import Forbidden, LimitExceeded, MatrixError
-from conduit.protocol.ids import EventId, RoomId, ServerName, is_event_id, server_name_of
+from conduit.protocol.ids import EventId, RoomId, ServerName, is_event_id
 from conduit.protocol.pdu import Event
 from conduit.protocol.room_versions import ROOM_VERSIONS, RoomVersion
 from conduit.service.context import Context
@@ -30,8 +30,6 @@ MAX_OF_ORIGIN = 5000
 """How many events of one server may wait. Who sends more is told to come back later."""
 MAX_EARLY = 500
 """The same while rooms are being joined: how many may wait if one more is of such a room."""
-MAX_PAST = 10_000
-"""Among how many who have left a room its users of this server are looked for."""
 RETRY_MS = 10_000
 KEPT_ANSWERS = 3
 """How many transactions of a server are remembered: it sends the next only after the answer to the one before."""
@@ -175,11 +173,10 @@ def _was_put_out(ctx: Context, source: CacheSource, origin: ServerName, room_id:
         return False
     if dropped.may_ask(source, room_id, ctx.server_name, ctx.clock.now_ms()):
         return True
-    for user_id in islice(members.past_and_invited(source, room_id), MAX_PAST):
-        if server_name_of(user_id) == ctx.server_name:
-            event = state.current(source, room_id, "m.room.member", user_id)
-            if event is not None and event.sender != user_id and event.membership in ("leave", "ban"):
-                return True
+    for user_id in members.past_of(source, room_id, ctx.server_name):
+        event = state.current(source, room_id, "m.room.member", user_id)
+        if event is not None and event.sender != user_id and event.membership in ("leave", "ban"):
+            return True
     return False
 
 

@@ -8,18 +8,21 @@ An invite may also come from another server, for a room of which nothing else is
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from typing import Any, NamedTuple
 
 from conduit.database import trees
 from conduit.database.cache import Cached, CacheSource
 from conduit.database.database import Batch
 from conduit.database.layouts import Membership
-from conduit.protocol.ids import RoomId, ServerName, UserId
+from conduit.protocol.ids import RoomId, ServerName, UserId, server_name_of
 from conduit.service.rooms import partial
 from conduit.service.rooms.layered import LayeredMap, LayeredSet
 
 LEFT = frozenset({"leave", "ban"})
 """Memberships of people who are out; they may forget the room."""
+MAX_PAST = 10_000
+"""Among how many who have left a room those of one server are looked for."""
 
 WakeKey = tuple[str, str]
 
@@ -325,6 +328,12 @@ def past_and_invited(source: CacheSource, room_id: RoomId) -> Iterator[UserId]:
     for tree in (trees.roomuserid_invitecount, trees.roomuserid_leftcount):
         for _, user_id in tree.keys(source, (room_id,)):
             yield UserId(user_id)
+
+
+def past_of(source: CacheSource, room_id: RoomId, server_name: ServerName) -> Iterator[UserId]:
+    """Yield those of `past_and_invited` who are users of a server; they are looked for among the first `MAX_PAST`."""
+    found = islice(past_and_invited(source, room_id), MAX_PAST)
+    return (user_id for user_id in found if server_name_of(user_id) == server_name)
 
 
 def rooms_of_server(source: CacheSource, server_name: ServerName) -> list[RoomId]:

@@ -8,12 +8,13 @@ from typing import Any
 import orjson
 import pytest
 
-from conduit.protocol.ids import RoomId, UserId
+from conduit.protocol.ids import EventId, RoomId, ServerName, UserId
 from conduit.service.actions import join
 from conduit.service.events import complete_room, recover
 from conduit.service.outbound.errors import Unreachable
 from conduit.service.rooms import members, partial, state, timeline
-from tests.support.client import User
+from conduit.service.rooms.server_sight import ServerViewer
+from tests.support.client import User, segment
 from tests.support.federation import Incoming, Network, network
 from tests.support.outgoing import until
 from tests.support.scripted_room import ScriptedRoom
@@ -317,3 +318,26 @@ async def test_further_user_joins_through_another_server(monkeypatch: pytest.Mon
         await dave.post(f"/join/{held.room_id}", {}, expect="M_FORBIDDEN")
         await held.complete()
         assert held.membership(carol.user_id) == "join"
+
+
+async def test_servers_that_were_named_may_ask_for_what_they_are_sent() -> None:
+    """It is theirs although nobody of them is known to be in the room; what lies before the join is not."""
+    async with network("two.test") as net:
+        held = Held(net)
+        held.room.set("m.room.history_visibility", {"history_visibility": "joined"})
+        early = held.room.say(held.room.creator, "early")
+        held.serve()
+        bob = await net["two.test"].register("bob")
+        await held.join(bob)
+        first, second = [await bob.send(held.room_id, body) for body in ("first", "second")]
+        target = f"/_matrix/federation/v1/get_missing_events/{segment(held.room_id)}"
+        asked = {"latest_events": [second], "earliest_events": [held.room.events[-1].event_id], "limit": 10}
+        [missing] = (await net.peer("other.test").post("two.test", target, asked))["events"]
+        assert missing["content"] == {"msgtype": "m.text", "body": "first"}
+        viewer = ServerViewer(held.ctx.db, held.room_id, ServerName("other.test"))
+        known = timeline.event(held.ctx.db, EventId(first))
+        assert known is not None
+        assert viewer.sees(known)
+        assert not viewer.sees(early)
+        assert not ServerViewer(held.ctx.db, held.room_id, ServerName("third.test")).sees(known)
+        await held.complete()

@@ -14,7 +14,7 @@ from conduit.database.cache import CacheSource
 from conduit.protocol import visibility as rules
 from conduit.protocol.ids import RoomId, ServerName, UserId
 from conduit.protocol.pdu import Event
-from conduit.service.rooms import members, state, visibility
+from conduit.service.rooms import members, partial, state, timeline, visibility
 
 MAX_ABSENT = 20_000
 """Among how many who have left or are invited a server's users are looked for."""
@@ -47,7 +47,18 @@ class ServerViewer:
         if self._sees_in(after):
             return True
         before = state.before(self._source, event.event_id)
-        return bool(before) and before != after and self._sees_in(before or 0)
+        if before and before != after and self._sees_in(before):
+            return True
+        return self._was_sent(event)
+
+    def _was_sent(self, event: Event) -> bool:
+        """Tell whether the event was sent to the server because it is said to be in a room whose members are not all known yet: since this one has joined it."""
+        known = partial.find(self._source, self._room_id)
+        if known is None or self._server not in known.servers:
+            return False
+        join = timeline.position(self._source, known.event_id)
+        place = timeline.position(self._source, event.event_id)
+        return join is not None and place is not None and place.order() >= join.order()
 
     def was_in(self, event: Event) -> bool:
         """Tell whether the server was in the room when the event was sent: somebody of it is joined in the state before it."""

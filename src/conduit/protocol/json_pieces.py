@@ -17,6 +17,8 @@ import orjson
 from conduit.protocol.errors import BadJson, NotJson
 
 _BETWEEN: Final = "},{"
+_USUAL: Final = 1 << 13
+"""Within so many bytes the end of an object is guessed; most events have less than one thousand."""
 _SPACE = re.compile(r"[ \t\n\r]*")
 _SPACES = frozenset(" \t\n\r")
 _PLAIN = re.compile(r'"[^"\\]*"')
@@ -121,7 +123,7 @@ class _Text:
     def value(self) -> Any:
         """Return whatever value comes next."""
         start = self._skip()
-        guess = self._window.find(_BETWEEN, start, start + _MARGIN) + 1
+        guess = self._window.startswith("{", start) and self._window.find(_BETWEEN, start, start + _USUAL) + 1
         if guess:
             # Where one object of a list seems to end and the next to begin; if not, what is before it is no JSON.
             with suppress(orjson.JSONDecodeError):

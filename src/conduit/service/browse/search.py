@@ -11,6 +11,7 @@ import asyncio
 import heapq
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
@@ -187,7 +188,7 @@ async def _hits(ctx: Context, to: Recipient, criteria: Criteria, words: set[str]
         if criteria.wanted.passes_room(room_id)
     }
     hits: list[Hit] = []
-    places = _places(ctx, list(readers), criteria.term)
+    places = await _places(ctx, list(readers), criteria.term)
     for looked_at, (room_id, place) in enumerate(places):
         if looked_at == MAX_CANDIDATES:
             break
@@ -212,16 +213,26 @@ def _rooms(ctx: Context, user_id: UserId) -> Iterator[RoomId]:
                 yield room_id
 
 
-def _places(ctx: Context, rooms: list[RoomId], term: str) -> Iterator[tuple[RoomId, PduId]]:
-    """Return the matches of all rooms, newest first. Found before any is looked at: an index is not read across a pause."""
-    found: list[tuple[int, RoomId, PduId]] = []
-    for room_id in rooms:
-        for number, place in enumerate(search_index.find(ctx.db, room_id, term)):
-            if number == MAX_CANDIDATES:
-                break
-            found.append((place.live, room_id, place))
-    newest = heapq.nlargest(MAX_CANDIDATES, found, key=lambda one: (one[0], one[2].order()))
-    return iter([(room_id, place) for _, room_id, place in newest])
+async def _places(ctx: Context, rooms: list[RoomId], term: str) -> Iterator[tuple[RoomId, PduId]]:
+    """Return the matches of all rooms, newest first."""
+    found = []
+    for number, room_id in enumerate(rooms, 1):
+        places: list[PduId] = []
+        async with aclosing(search_index.find(ctx.db, room_id, term)) as steps:
+            async for step in steps:
+                places += step
+                if len(places) >= MAX_CANDIDATES:
+                    break
+        # In order already, but for those that Conduit has indexed.
+        places.sort(key=_age, reverse=True)
+        found.append([(room_id, place) for place in places])
+        if number % STEP == 0:
+            await asyncio.sleep(0)
+    return heapq.merge(*found, key=lambda one: _age(one[1]), reverse=True)
+
+
+def _age(place: PduId) -> tuple[int, tuple[int, int]]:
+    return place.live, place.order()
 
 
 def _rank(ctx: Context, event: ClientEvent, words: set[str]) -> float:

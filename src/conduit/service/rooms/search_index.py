@@ -6,8 +6,10 @@ position, and the names and topics of rooms. Encrypted messages have no words th
 
 from __future__ import annotations
 
+import asyncio
 import re
-from collections.abc import Iterator
+from collections.abc import AsyncGenerator, Iterator
+from itertools import islice
 from typing import Any
 
 from conduit.database import layouts, trees
@@ -21,6 +23,8 @@ from conduit.protocol.pdu import Event
 from conduit.service.rooms import short_ids
 
 MAX_WORD_BYTES = 50
+STEP = 100
+"""How many places of a word are looked at between two chances for others to run."""
 _WORD = re.compile(r"[^\W_]+")
 _TEXT_KEYS = {"m.room.message": "body", "m.room.name": "name", "m.room.topic": "topic"}
 
@@ -60,25 +64,35 @@ def _topic(text: object, topic: object) -> str | None:
     return "\n".join(found) if found else None
 
 
-def find(source: CacheSource, room_id: RoomId, text: str) -> Iterator[PduId]:
-    """Return the positions of a room's events that hold all words of `text`, newest first; none for a text without words."""
+async def find(source: CacheSource, room_id: RoomId, text: str) -> AsyncGenerator[list[PduId], None]:
+    """Yield the positions of a room's events that hold all words of `text`, newest first; none for a text without words.
+
+    They come some at a time, with pauses between: common words are in very many. What is added meanwhile is not found.
+    """
     room = short_ids.short_room(source, room_id)
     wanted = sorted(words(text), key=len, reverse=True)
     if room is None or not wanted:
         return
     rarest, *others = wanted
-    places = _places(source, room, rarest)
-    for place in places:
-        raw = layouts.PDU_ID.encode(place)
-        if all(
-            trees.tokenids.has(source, (room, word, raw)) or _has_migrated(source, room, word, place) for word in others
-        ):
-            yield place
+    last: bytes | None = None
+    while True:
+        # Each step scans anew from where the last one ended: a scan is not kept across a pause.
+        rows = [raw for _, _, raw in islice(_rows(source, room, rarest, last), STEP)]
+        places = [_place(room, raw) for raw in rows]
+        yield [place for place in places if all(_holds(source, place, word) for word in others)]
+        if len(rows) < STEP:
+            return
+        last = rows[-1]
+        await asyncio.sleep(0)
 
 
-def _places(source: CacheSource, room: int, word: str) -> Iterator[PduId]:
-    for _, _, raw in trees.tokenids.keys(source, (room, word), reverse=True):
-        yield _place(room, raw)
+def _rows(source: CacheSource, room: int, word: str, before: bytes | None) -> Iterator[tuple[int, str, bytes]]:
+    return trees.tokenids.keys(source, (room, word), before=before, reverse=True)
+
+
+def _holds(source: CacheSource, place: PduId, word: str) -> bool:
+    raw = layouts.PDU_ID.encode(place)
+    return trees.tokenids.has(source, (place.room, word, raw)) or _has_migrated(source, place.room, word, place)
 
 
 def _place(room: int, raw: bytes) -> PduId:

@@ -38,6 +38,9 @@ async def test_account_data_belongs_to_its_user(hs: Homeserver) -> None:
     await alice.put(f"/user/{alice.user_id}/account_data/{'t' * 300}", {}, expect="M_INVALID_PARAM")
     ignored = f"/user/{alice.user_id}/account_data/m.ignored_user_list"
     await alice.put(ignored, {"ignored_users": ["@a:b"]}, expect="M_BAD_JSON")
+    for content in ({"ignored_users": {"nobody": {}, "@a:b": {}}}, {}):
+        await alice.put(ignored, content)
+        assert await alice.get(ignored) == content
 
 
 async def test_tags_are_added_and_removed(hs: Homeserver) -> None:

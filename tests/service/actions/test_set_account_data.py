@@ -47,14 +47,22 @@ async def test_what_the_server_manages_is_refused(ctx: Context, room_id: str, ev
     assert account_data.get(ctx.db, ALICE, room_id, event_type) is None
 
 
-@pytest.mark.parametrize("content", [{}, {"ignored_users": [BOB]}, {"ignored_users": {"bob": {}}}])
-async def test_list_of_ignored_users_must_follow_its_schema(ctx: Context, content: dict[str, Any]) -> None:
+@pytest.mark.parametrize("content", [{"ignored_users": [BOB]}, {"ignored_users": None}, {"ignored_users": BOB}])
+async def test_list_of_ignored_users_must_be_an_object(ctx: Context, content: dict[str, Any]) -> None:
     """The server itself reads it; in a room it means nothing, and may be anything."""
     with pytest.raises(BadJson):
         await set_account_data(ctx, ALICE, "", "m.ignored_user_list", content)
     await set_account_data(ctx, ALICE, ROOM, "m.ignored_user_list", content)
     await set_account_data(ctx, ALICE, "", "m.ignored_user_list", {"ignored_users": {BOB: {}}})
     assert set(account_data.ignored_users(ctx.db, ALICE)) == {BOB}
+
+
+@pytest.mark.parametrize("content", [{}, {"ignored_users": {}}, {"ignored_users": {"bob": {}}}])
+async def test_list_of_ignored_users_may_name_nobody(ctx: Context, content: dict[str, Any]) -> None:
+    """Clients that know no other way remove an item by making it empty."""
+    await set_account_data(ctx, ALICE, "", "m.ignored_user_list", {"ignored_users": {BOB: {}}})
+    await set_account_data(ctx, ALICE, "", "m.ignored_user_list", content)
+    assert BOB not in account_data.ignored_users(ctx.db, ALICE)
 
 
 async def test_tags_are_added_replaced_and_removed(ctx: Context) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from conduit.protocol.errors import BadJson, InvalidParam, MatrixError
-from conduit.protocol.ids import RoomId, UserId, is_user_id
+from conduit.protocol.ids import RoomId, UserId
 from conduit.service import account_data
 from conduit.service.context import Context
 from conduit.service.push import rules
@@ -51,8 +51,8 @@ def get_account_data(ctx: Context, user_id: UserId, room_id: RoomId | str, event
 
 
 def _check_ignored(content: dict[str, Any]) -> None:
-    ignored = content.get("ignored_users")
-    if not isinstance(ignored, dict) or not all(is_user_id(user) for user in ignored):
+    # Whom the list names is up to the client, also where that is nobody: a name of no use must not keep others from being added.
+    if not isinstance(content.get("ignored_users", {}), dict):
         raise BadJson("ignored_users must be an object of user IDs")
 
 

@@ -109,6 +109,9 @@ async def test_downloads_need_a_token_and_the_old_endpoints_are_frozen(hs: Homes
     for kind in ("download", "thumbnail"):
         response = await anonymous.raw("GET", f"/_matrix/media/v3/{kind}/{item}", params={"width": 1, "height": 1})
         assert response.status == 404
+    # Older clients send their token here as well; then it is a download like any other.
+    assert (await fetch(alice, f"/_matrix/media/v3/download/{item}")).body == b"x"
+    assert (await hs.client("nobody's").raw("GET", f"/_matrix/media/v3/download/{item}")).status == 401
 
 
 @pytest.mark.parametrize(

@@ -167,6 +167,16 @@ async def test_advisory_16_media_that_is_too_large_is_not_kept(net: Network, ali
     assert len((await get(alice, "/download/peer.test/small")).body) == LIMIT
 
 
+async def test_old_path_fetches_for_who_sends_a_token(net: Network, alice: User) -> None:
+    """Unless `allow_remote` says not to."""
+    peer = net.peer("peer.test")
+    peer.on("GET", DOWNLOAD, parts(b"data"))
+    old = "/_matrix/media/v3/download/peer.test/abc"
+    assert (await alice.raw("GET", f"{old}?allow_remote=false")).status == 404
+    assert peer.received == []
+    assert (await alice.raw("GET", old)).body == b"data"
+
+
 async def test_advisory_16_nobody_without_a_token_makes_the_server_fetch(net: Network, alice: User) -> None:
     """The old endpoints serve what was there when they were frozen, and other servers get our own media only."""
     peer, stranger = net.peer("peer.test"), net["one.test"].client()

@@ -66,30 +66,31 @@ def _reply(found: downloads.Found) -> StreamReply:
     return StreamReply(found.path, found.content_type, found.headers, etag=found.etag)
 
 
-def _charge(ctx: Context, req: Request, server: ServerName, media_id: str, *, authenticated: bool) -> None:
+def _charge(ctx: Context, req: Request, server: ServerName, media_id: str) -> None:
     """Count what has other servers asked and our disk filled; media that is here costs nothing."""
-    if authenticated and downloads.must_be_fetched(ctx, server, media_id):
+    if req.requester is not None and downloads.must_be_fetched(ctx, server, media_id):
         req.charge(Limit.READ)
 
 
-async def _download(ctx: Context, req: Request, *, authenticated: bool) -> StreamReply:
+async def _download(ctx: Context, req: Request, *, fetch: bool = True) -> StreamReply:
     server, media_id = _item(req)
-    _charge(ctx, req, server, media_id, authenticated=authenticated)
+    _charge(ctx, req, server, media_id)
     found = await downloads.download(
         ctx,
         server,
         media_id,
         filename=req.params.get("fileName"),
         wait_ms=thumbnail_query.wait_ms(req),
-        authenticated=authenticated,
+        authenticated=req.requester is not None,
+        fetch=fetch,
     )
     return _reply(found)
 
 
-async def _thumbnail(ctx: Context, req: Request, *, authenticated: bool) -> StreamReply:
+async def _thumbnail(ctx: Context, req: Request, *, fetch: bool = True) -> StreamReply:
     server, media_id = _item(req)
     asked = thumbnail_query.read(req)
-    _charge(ctx, req, server, media_id, authenticated=authenticated)
+    _charge(ctx, req, server, media_id)
     found = await downloads.thumbnail(
         ctx,
         server,
@@ -99,7 +100,8 @@ async def _thumbnail(ctx: Context, req: Request, *, authenticated: bool) -> Stre
         method=asked.method,
         animated=asked.animated,
         wait_ms=thumbnail_query.wait_ms(req),
-        authenticated=authenticated,
+        authenticated=req.requester is not None,
+        fetch=fetch,
     )
     return _reply(found)
 
@@ -112,32 +114,30 @@ async def _thumbnail(ctx: Context, req: Request, *, authenticated: bool) -> Stre
 )
 async def download(ctx: Context, req: Request) -> StreamReply:
     """Serve a file, whole or in ranges. GET /media/download/{serverName}/{mediaId}[/{fileName}]."""
-    return await _download(ctx, req, authenticated=True)
+    return await _download(ctx, req)
 
 
 @routes.get("/_matrix/client/v1/media/thumbnail/{serverName}/{mediaId}", allow_guests=True, long_poll=True)
 async def thumbnail(ctx: Context, req: Request) -> StreamReply:
     """Serve a thumbnail. GET /media/thumbnail/{serverName}/{mediaId}."""
-    return await _thumbnail(ctx, req, authenticated=True)
+    return await _thumbnail(ctx, req)
 
 
 @routes.get(
     "/_matrix/media/v3/download/{serverName}/{mediaId}",
     "/_matrix/media/v3/download/{serverName}/{mediaId}/{fileName}",
-    auth=Auth.NONE,
+    auth=Auth.OPTIONAL,
     long_poll=True,
 )
-async def download_unauthenticated(ctx: Context, req: Request) -> StreamReply:
-    """Serve a file from before downloads needed a token; nothing is fetched for it, whatever `allow_remote` says.
+async def download_by_old_path(ctx: Context, req: Request) -> StreamReply:
+    """Serve a file from before downloads needed a token; to older clients that send theirs all the same, any file.
 
-    GET /_matrix/media/v3/download/{serverName}/{mediaId}[/{fileName}].
+    Nothing is fetched without a token, whatever `allow_remote` says. GET /_matrix/media/v3/download/{serverName}/{mediaId}[/{fileName}].
     """
-    req.query.flag("allow_remote", True)
-    return await _download(ctx, req, authenticated=False)
+    return await _download(ctx, req, fetch=req.query.flag("allow_remote", True))
 
 
-@routes.get("/_matrix/media/v3/thumbnail/{serverName}/{mediaId}", auth=Auth.NONE, long_poll=True)
-async def thumbnail_unauthenticated(ctx: Context, req: Request) -> StreamReply:
+@routes.get("/_matrix/media/v3/thumbnail/{serverName}/{mediaId}", auth=Auth.OPTIONAL, long_poll=True)
+async def thumbnail_by_old_path(ctx: Context, req: Request) -> StreamReply:
     """Serve a thumbnail of such a file. GET /_matrix/media/v3/thumbnail/{serverName}/{mediaId}."""
-    req.query.flag("allow_remote", True)
-    return await _thumbnail(ctx, req, authenticated=False)
+    return await _thumbnail(ctx, req, fetch=req.query.flag("allow_remote", True))

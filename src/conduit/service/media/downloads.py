@@ -96,13 +96,15 @@ def must_be_fetched(ctx: Context, server: ServerName, media_id: str) -> bool:
     return server != ctx.server_name and items.get(ctx.db, server, media_id) is None
 
 
-async def _item(ctx: Context, server: ServerName, media_id: str, wait_ms: int, *, authenticated: bool) -> MediaMeta:
+async def _item(
+    ctx: Context, server: ServerName, media_id: str, wait_ms: int, *, authenticated: bool, fetch: bool
+) -> MediaMeta:
     """Return an item that may be served, waiting at most `wait_ms` for one whose upload is announced.
 
-    Another server's is fetched if it is not kept here. Not for callers without a token: anybody could fill the disk.
+    With `fetch` another server's is fetched if it is not kept here. Not for callers without a token: anybody could fill the disk.
     """
     meta = items.get(ctx.db, server, media_id)
-    if meta is None and server != ctx.server_name and authenticated and ctx.outbound.policy.enabled:
+    if meta is None and server != ctx.server_name and authenticated and fetch and ctx.outbound.policy.enabled:
         if items.is_blocked(ctx.db, server, media_id):
             raise NotFound("There is no such media")
         meta = await remote.fetch(ctx, server, media_id, wait_ms=min(wait_ms, MAX_WAIT_MS))
@@ -135,9 +137,10 @@ async def download(
     filename: str | None = None,
     wait_ms: int = 20_000,
     authenticated: bool = True,
+    fetch: bool = True,
 ) -> Found:
     """Return the file of an item; `filename` replaces the uploader's. Raises `NotFound`, `NotYetUploaded`."""
-    meta = await _item(ctx, server, media_id, wait_ms, authenticated=authenticated)
+    meta = await _item(ctx, server, media_id, wait_ms, authenticated=authenticated, fetch=fetch)
     return _found(ctx, meta, meta.filename if filename is None else filename)
 
 
@@ -152,12 +155,13 @@ async def thumbnail(
     animated: bool,
     wait_ms: int = 20_000,
     authenticated: bool = True,
+    fetch: bool = True,
 ) -> Found:
     """Return a thumbnail no smaller than asked for, made and kept on first use, or the original where that is no larger.
 
     Raises `BadRequest` for what cannot be thumbnailed, `TooLarge` (with status 502 for another server's), `NotFound`, `NotYetUploaded`.
     """
-    meta = await _item(ctx, server, media_id, wait_ms, authenticated=authenticated)
+    meta = await _item(ctx, server, media_id, wait_ms, authenticated=authenticated, fetch=fetch)
     size = thumbnails.choose(width, height, method, animated=animated)
     kind = meta.content_type.partition(";")[0].strip().lower()
     if size is None and not animated and kind in ("image/gif", "image/webp", "image/png", "image/apng"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -78,3 +79,29 @@ async def test_one_time_keys_are_handed_out_once(eve: Eve) -> None:
 async def test_malformed_requests_are_refused(eve: Eve, path: str, body: Any, errcode: str) -> None:
     """With the code that fits."""
     await eve.peer.post("one.test", path, body, errcode)
+
+
+@pytest.mark.parametrize(
+    ("target", "body"),
+    [
+        (QUERY, {"device_keys": {f"@u{number}:one.test": [] for number in range(5000)}}),
+        (CLAIM, {"one_time_keys": {f"@u{number}:one.test": {"DEV": "x"} for number in range(2500)}}),
+        (CLAIM, {"one_time_keys": {"@u:one.test": {f"DEV{number}": "x" for number in range(5000)}}}),
+    ],
+)
+async def test_advisory_25_others_get_their_turn_while_thousands_are_asked_about(
+    eve: Eve, target: str, body: Any
+) -> None:
+    """However many users or devices a server names."""
+    asking = asyncio.ensure_future(eve.peer.post("one.test", target, body))
+    turns = 0
+    while not asking.done():
+        await asyncio.sleep(0)
+        turns += 1
+    assert not any(asking.result().values())
+    quick = asyncio.ensure_future(eve.peer.post("one.test", target, {name: {} for name in body}))
+    least = 0
+    while not quick.done():
+        await asyncio.sleep(0)
+        least += 1
+    assert turns - least >= 4

@@ -20,6 +20,8 @@ Wanted = Mapping[UserId, Mapping[str, str]]
 """user -> device -> algorithm."""
 
 MAX_ANSWER: Final = 4 << 20
+_STEP: Final = 500
+"""After how many devices others get their turn."""
 
 
 def parse(value: Mapping[str, Any]) -> Wanted:
@@ -43,7 +45,7 @@ async def claim_keys(ctx: Context, wanted: Wanted, *, timeout_ms: int = DEFAULT_
         server = server_name_of(user_id)
         if server != ctx.server_name:
             remote.setdefault(server, {})[user_id] = devices
-    claimed = claim_local(ctx, wanted)
+    claimed = await claim_local(ctx, wanted)
     seconds = min(timeout_ms, MAX_TIMEOUT_MS) / 1000
 
     async def ask(server: ServerName, users: Wanted) -> None:
@@ -56,17 +58,18 @@ async def claim_keys(ctx: Context, wanted: Wanted, *, timeout_ms: int = DEFAULT_
     return {"one_time_keys": claimed, "failures": failures}
 
 
-def claim_local(ctx: Context, wanted: Wanted) -> dict[str, dict[str, Any]]:
-    """Hand out keys of local devices; the users of other servers are passed over."""
+async def claim_local(ctx: Context, wanted: Wanted) -> dict[str, dict[str, Any]]:
+    """Hand out keys of local devices, in steps; the users of other servers are passed over."""
     claimed: dict[str, dict[str, Any]] = {}
-    with ctx.db.batch() as batch:
-        for user_id, devices in wanted.items():
-            if server_name_of(user_id) != ctx.server_name:
-                continue
-            for device_id, algorithm in devices.items():
-                key = one_time_keys.claim(batch, user_id, DeviceId(device_id), algorithm)
+    local = [user_id for user_id in wanted if server_name_of(user_id) == ctx.server_name]
+    pairs = [(user_id, device_id) for user_id in local for device_id in wanted[user_id]]
+    for start in range(0, len(pairs), _STEP):
+        with ctx.db.batch() as batch:
+            for user_id, device_id in pairs[start : start + _STEP]:
+                key = one_time_keys.claim(batch, user_id, DeviceId(device_id), wanted[user_id][device_id])
                 if key is not None:
                     claimed.setdefault(user_id, {})[device_id] = key
+        await asyncio.sleep(0)
     return claimed
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from conduit.config.schema import RateLimits
 from conduit.database import trees
 from conduit.protocol.ids import RoomId, UserId
 from conduit.protocol.pdu import Event
@@ -482,3 +483,41 @@ async def test_invite_outlives_a_ban_and_its_end_that_arrive_after_it() -> None:
         await until(lambda: timeline.position(there, unban) is not None)
         assert room in await invited(bob)
         await bob.join(room)
+
+
+async def test_advisory_25_one_owner_floods_nobody_with_invites() -> None:
+    """After thirty at once they come as slowly as those of a local user, whatever names are used; another owner's are not held up."""
+    async with network("one.test", rate_limits=RateLimits()) as net:
+        alice = await net["one.test"].register("alice")
+        bob = await net["one.test"].register("bob")
+
+        rooms: list[ForeignRoom] = []
+
+        async def invite(server: str, target: str, expect: Any = 200) -> None:
+            room = ForeignRoom(net.peer(server), f"@eve:{server}")
+            rooms.append(room)
+            event = invite_to(room, target)
+            await room.peer.put("one.test", target_of(event), body_of(room, event), expect)
+
+        for number in range(30):
+            await invite(f"h{number % 2}.evil.test", alice.user_id)
+        await invite("h2.evil.test", alice.user_id, "M_LIMIT_EXCEEDED")
+        await invite("h0.evil.test", bob.user_id)
+        await invite("other.test", alice.user_id)
+        net.clock.jump(3)
+        await invite("h2.evil.test", alice.user_id)
+        assert len(await invited(alice)) == 32
+
+
+async def test_advisory_25_invites_that_wait_are_bounded(net: Network, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who has very many gets no more until they have decided on some."""
+    monkeypatch.setattr("conduit.service.actions.receive_invite.MAX_INVITES", 3)
+    alice = await net["one.test"].register("alice")
+    rooms = [ForeignRoom(net.peer("peer.test"), EVE, name=f"room{number}") for number in range(4)]
+    for room in rooms:
+        event = invite_to(room, alice.user_id)
+        expect = "M_LIMIT_EXCEEDED" if room is rooms[-1] else 200
+        await room.peer.put("one.test", target_of(event), body_of(room, event), expect)
+    await alice.post(f"/rooms/{rooms[0].id}/leave")
+    event = invite_to(rooms[-1], alice.user_id)
+    await rooms[-1].peer.put("one.test", target_of(event), body_of(rooms[-1], event))

@@ -4,14 +4,22 @@ from __future__ import annotations
 
 from conduit.api import fields
 from conduit.api.request import Json, Request
-from conduit.api.web import Auth, Reply, Routes
+from conduit.api.web import Auth, Limit, Reply, Routes
 from conduit.protocol.errors import IncompatibleRoomVersion, UnsupportedRoomVersion
 from conduit.protocol.ids import EventId, parse_room_id
 from conduit.protocol.room_versions import ROOM_VERSIONS, room_version
 from conduit.service.actions.receive_invite import receive_invite
 from conduit.service.context import Context
+from conduit.service.outbound.turns import household
 
 routes = Routes()
+
+
+def _charge(req: Request, pdu: Json) -> None:
+    """Let the servers of one owner invite a user no faster than a local user may invite others."""
+    target = pdu.get("state_key")
+    if isinstance(target, str):
+        req.charge(Limit.INVITE, f"{household(req.origin)} {target}")
 
 
 @routes.put("/_matrix/federation/v2/invite/{roomId}/{eventId}", auth=Auth.SERVER)
@@ -28,6 +36,7 @@ async def put_invite(ctx: Context, req: Request) -> Json:
         ) from error
     room_state = fields.array(body, "invite_room_state", [])
     pdu = fields.obj(body, "event")
+    _charge(req, pdu)
     return {"event": await receive_invite(ctx, req.origin, room_id, event_id, pdu, version, room_state)}
 
 
@@ -38,6 +47,7 @@ async def put_invite_v1(ctx: Context, req: Request) -> Reply:
     pdu = req.json()
     unsigned = fields.obj(pdu, "unsigned", {})
     room_state = fields.array(unsigned, "invite_room_state", [])
+    _charge(req, pdu)
     # The two versions have the same format of events.
     signed = await receive_invite(ctx, req.origin, room_id, event_id, pdu, ROOM_VERSIONS["1"], room_state)
     return Reply([200, {"event": signed}])

@@ -13,7 +13,13 @@ from typing import Any
 import structlog
 
 from conduit.protocol.canonical_json import dump
-from conduit.protocol.errors import Forbidden, InvalidParam, InviteBlocked, MatrixError
+from conduit.protocol.errors import (
+    Forbidden,
+    InvalidParam,
+    InviteBlocked,
+    LimitExceeded,
+    MatrixError,
+)
 from conduit.protocol.ids import EventId, RoomId, ServerName, UserId, is_user_id, server_name_of
 from conduit.protocol.pdu import Event, countersign
 from conduit.protocol.redaction import redact
@@ -30,6 +36,9 @@ log = structlog.get_logger(__name__)
 
 Json = dict[str, Any]
 
+MAX_INVITES = 1000
+"""How many invites of a user may wait; each holds what was told of its room."""
+RETRY_MS = 3_600_000
 MAX_STATE_BYTES = 256 * 1024
 """How large the events may be, together, that come with an invite."""
 
@@ -59,6 +68,8 @@ async def receive_invite(
     if not is_resident and not accounts.is_active(ctx.db, target):
         # In a room that this server is in the invite would come by another way all the same.
         raise Forbidden("There is no such user")
+    if not is_resident and members.has_invites(ctx.db, target, MAX_INVITES):
+        raise LimitExceeded("This user has too many invites already", retry_after_ms=RETRY_MS)
     stripped = [] if is_resident else await _stripped(ctx, version, room_id, room_state)
     signed = countersign(event, ctx.server_name, ctx.signing_key)
     # Asked anew: somebody may have joined meanwhile.

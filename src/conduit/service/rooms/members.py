@@ -287,6 +287,12 @@ def joined_local(source: CacheSource, room_id: RoomId, server_name: ServerName) 
     return _JOINED.get(source, room_id).on(server_name)
 
 
+def has_invites(source: CacheSource, user_id: UserId, number: int) -> bool:
+    """Tell whether a user is invited to so many rooms, or more."""
+    invites = trees.userroomid_invitestate.keys(source, (user_id,))
+    return sum(1 for _ in islice(invites, number)) == number
+
+
 def joined_count(source: CacheSource, room_id: RoomId) -> int:
     """Return how many users are in the room."""
     known = _JOINED.peek(source, room_id)

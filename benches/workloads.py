@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from urllib.parse import quote
 
-from benches.http import Connection
+from benches.http import Answer, Connection
 from benches.measure import Result, latencies, run
 from benches.peers import Peer
 
@@ -288,7 +288,7 @@ async def _read(world: World, path: str) -> Result:
 async def upload_keys(world: World) -> Result:
     """Upload 50 one-time keys at a time."""
     lane = []
-    for index, user in enumerate(world.users[: world.scale.repeat]):
+    for index, user in enumerate(world.users[: world.scale.repeat * 5]):
         keys = {
             f"signed_curve25519:AAAA{index}x{number}": {
                 "key": "zKbLg+NrIjpnagy+pIY6uPL4ZwEG2v+8F9lmgsnlZzs",
@@ -303,12 +303,16 @@ async def upload_keys(world: World) -> Result:
 async def upload_media(world: World) -> Result:
     """Upload files of 1 MB."""
     user = world.users[0]
-    files = [os.urandom(1_000_000) for _ in range(world.scale.repeat)]
     path = "/_matrix/media/v3/upload"
-    uri = (await user.request("POST", path, os.urandom(1_000_000), content_type="image/png")).json()["content_uri"]
+    data = os.urandom(1_000_000)
+
+    async def upload(index: int) -> Answer:
+        # Other bytes each time, for a server that keeps files once.
+        return await user.request("POST", path, index.to_bytes(8, "big") + data[8:], content_type="image/png")
+
+    uri = (await upload(0)).json()["content_uri"]
     world.media = uri.removeprefix("mxc://")
-    lane = [partial(user.request, "POST", path, data, content_type="image/png") for data in files]
-    return await run(world.peer, [lane])
+    return await run(world.peer, [[partial(upload, index) for index in range(1, world.scale.repeat * 5)]])
 
 
 async def download_media(world: World) -> Result:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from tests.support.homeserver import Homeserver, serve
 
 BASE = "/_conduit/test"
 SMALL = bytes(range(256))
+MIDDLE = bytes(range(256)) * 100
 LARGE = bytes(range(256)) * 4096
 """A megabyte: more than is sent whole."""
 routes = Routes()
@@ -60,6 +62,12 @@ async def broken(ctx: Context, req: Request) -> StreamReply:
 async def raw(ctx: Context, req: Request) -> RawReply:
     """Send bytes."""
     return RawReply(b"<p>", "text/html", 202, {"X-A": "b"})
+
+
+@routes.get(BASE + "/middle", auth=Auth.NONE)
+async def middle(ctx: Context, req: Request) -> RawReply:
+    """Send some more bytes."""
+    return RawReply(MIDDLE)
 
 
 @pytest.fixture
@@ -189,6 +197,14 @@ async def test_raw_bytes_are_sent_as_they_are(hs: Homeserver) -> None:
     assert (response.status, response.body) == (202, b"<p>")
     assert response.headers["Content-Type"] == "text/html"
     assert response.headers["X-A"] == "b"
+
+
+async def test_a_connection_that_is_kept_does_not_keep_its_last_answer(hs: Homeserver) -> None:
+    """Hundreds of clients wait between two requests: what each was told last must not stay in memory."""
+    before = sys.getrefcount(MIDDLE)
+    response = await hs.client().raw("GET", f"{BASE}/middle")
+    assert response.body == MIDDLE
+    assert sys.getrefcount(MIDDLE) == before
 
 
 def test_every_status_line_is_ready() -> None:

@@ -94,6 +94,8 @@ class Whole(web.StreamResponse):
         elif request.method == "HEAD":
             body = b""
         await _write(request, head.encode("latin-1", "replace"), body)
+        # The connection's task holds its last response until the next request comes, which may be in an hour.
+        self._content = b""
         self._eof_sent = True
 
     async def write_eof(self, data: bytes = b"") -> None:

@@ -103,13 +103,8 @@ class Tree(Generic[K, V]):
         part = self.key.layout[len(prefix) :]
         if not prefix or len(part) != 1:
             raise TypeError(f"keys of {self.name} are not {len(prefix)} parts and one more")
-        head, encode_last, encode_value, put, name = (
-            self._prefix(prefix),
-            part[0].encode,
-            self._encode_value,
-            sink.put,
-            self.name,
-        )
+        head, encode_last = self._prefix(prefix), part[0].encode
+        name, put, encode_value = self.name, sink.put, self._encode_value
         for last, value in values.items():
             put(name, head + encode_last(last), encode_value(value))
 

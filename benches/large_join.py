@@ -160,7 +160,7 @@ async def serve(options: argparse.Namespace) -> None:
     # As `conduit.server` does when it has started.
     gc.collect()
     gc.freeze()
-    gc.set_threshold(10_000, 5, 400)
+    gc.set_threshold(10_000, 3, 600)
     _tell("ready")
     loop = asyncio.get_running_loop()
     while line := await loop.run_in_executor(None, sys.stdin.readline):

@@ -65,9 +65,9 @@ SWEEP_SECONDS = 600.0
 TRIM_SECONDS = 60.0
 _CACHE_PART = 8
 _CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")
-_GARBAGE = (10_000, 5, 400)
+_GARBAGE = (10_000, 3, 600)
 """How rarely the collector looks for cycles among new objects, not so new ones, and all. Python's 700 new objects would have it look hundreds of times a second under load, for
-cycles that are rare here; a look at 60,000 objects, which is the most by the first two, takes 15 ms."""
+cycles that are rare here; a look at 40,000 objects, which is the most by the first two, takes 10 to 15 ms."""
 
 
 class Server:

@@ -30,7 +30,7 @@ MAX_ELSEWHERE: Final = 5_000
 """Members of other servers that are looked at for one search."""
 MAX_PUBLISHED: Final = 500
 """Published rooms that are looked into for one search."""
-STEP: Final = 200
+STEP: Final = 100
 ROOMS_A_PAGE: Final = 500
 
 MAX_PIECE: Final = 64
@@ -76,7 +76,9 @@ async def _people_elsewhere(ctx: Context, seeker: UserId) -> AsyncIterator[tuple
     they have told in rooms. One may come more than once.
     """
     looked = 0
-    for room_id in _rooms_in_sight(ctx.db, seeker):
+    for room_id in await _rooms_in_sight(ctx.db, seeker):
+        if members.servers(ctx.db, room_id) == [ctx.server_name]:
+            continue
         for member in members.joined(ctx.db, room_id):
             if server_name_of(member) == ctx.server_name:
                 continue
@@ -90,18 +92,20 @@ async def _people_elsewhere(ctx: Context, seeker: UserId) -> AsyncIterator[tuple
             yield member, _text(content.get("displayname")), _text(content.get("avatar_url"))
 
 
-def _rooms_in_sight(source: CacheSource, seeker: UserId) -> list[RoomId]:
+async def _rooms_in_sight(source: CacheSource, seeker: UserId) -> list[RoomId]:
     """Return the seeker's rooms, and then published ones that anybody may enter or read, each kind with the small ones first."""
-    published = [
-        room_id
-        for room_id in directory.public_rooms(source)[:MAX_PUBLISHED]
-        if not members.is_joined(source, room_id, seeker) and _is_open(source, room_id)
-    ]
-
-    def size(room_id: RoomId) -> int:
-        return members.joined_count(source, room_id)
-
-    return [*sorted(members.rooms(source, seeker), key=size), *sorted(published, key=size)]
+    own: list[tuple[int, RoomId]] = []
+    published: list[tuple[int, RoomId]] = []
+    candidates = [*members.rooms(source, seeker), *directory.public_rooms(source)[:MAX_PUBLISHED]]
+    for number, room_id in enumerate(candidates, 1):
+        sized = (members.joined_count(source, room_id), room_id)
+        if members.is_joined(source, room_id, seeker):
+            own.append(sized)
+        elif _is_open(source, room_id):
+            published.append(sized)
+        if number % STEP == 0:
+            await asyncio.sleep(0)
+    return list(dict.fromkeys(room_id for _, room_id in [*sorted(own), *sorted(published)]))
 
 
 def _text(value: object) -> str | None:

@@ -80,15 +80,17 @@ async def test_advisory_14_closed_and_unknown_rooms_are_alike(net: Network) -> N
 
 
 async def test_rooms_that_shut_a_server_out_are_closed_to_it(net: Network) -> None:
-    """By their access control list: it could not enter them, public as they are."""
+    """By their access control list, or because they are closed to all others: it could not enter them, public as they are."""
     alice, peer = await net["one.test"].register("alice"), net.peer("peer.test")
     space = await alice.create_room(name="Space", preset="public_chat", **SPACE)
     public = await alice.create_room(name="Public", preset="public_chat")
     await add(alice, space, public)
+    ours = await alice.create_room(name="Ours", preset="public_chat", creation_content={"m.federate": False})
+    await add(alice, space, ours)
     denied = {"allow": ["*"], "deny": ["peer.test"]}
     await alice.set_state(public, "m.room.server_acl", denied)
     answer = await peer.get("one.test", PATH + segment(space))
-    assert (answer["children"], answer["inaccessible_children"]) == ([], [public])
+    assert (answer["children"], answer["inaccessible_children"]) == ([], [public, ours])
     await alice.set_state(space, "m.room.server_acl", denied)
     await peer.get("one.test", PATH + segment(space), "M_NOT_FOUND")
 

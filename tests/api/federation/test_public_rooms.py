@@ -36,6 +36,17 @@ async def test_directory_is_listed_and_searched_by_other_servers(net: Network) -
     await peer.post("one.test", PATH, {"filter": 5}, "M_BAD_JSON")
 
 
+async def test_rooms_that_are_closed_to_other_servers_are_not_told_to_them(net: Network) -> None:
+    """Nobody of them could join; users of this server see them."""
+    alice, peer = await net["one.test"].register("alice"), net.peer("peer.test")
+    opened = await alice.create_room(visibility="public", name="Open")
+    closed = await alice.create_room(visibility="public", name="Ours", creation_content={"m.federate": False})
+    for listed in (await peer.get("one.test", PATH), await peer.post("one.test", PATH, {})):
+        assert [room["room_id"] for room in listed["chunk"]] == [opened]
+        assert listed["total_room_count_estimate"] == 1
+    assert {room["room_id"] for room in (await alice.get("/publicRooms"))["chunk"]} == {opened, closed}
+
+
 async def test_users_list_and_search_directories_of_other_servers(net: Network) -> None:
     """By the name of the server; their own server's name means no other."""
     alice, bob = await net["one.test"].register("alice"), await net["two.test"].register("bob")

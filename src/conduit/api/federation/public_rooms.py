@@ -14,10 +14,10 @@ routes = Routes()
 @routes.get("/_matrix/federation/v1/publicRooms", auth=Auth.SERVER, limit=Limit.FEDERATION)
 async def get_public_rooms(ctx: Context, req: Request) -> Json:
     """List the published rooms. <https://spec.matrix.org/v1.19/server-server-api/#get_matrixfederationv1publicrooms>."""
-    return await search(ctx.db, room_list.from_url(req))
+    return await search(ctx.db, room_list.from_url(req)._replace(for_servers=True))
 
 
 @routes.post("/_matrix/federation/v1/publicRooms", auth=Auth.SERVER, limit=Limit.FEDERATION)
 async def post_public_rooms(ctx: Context, req: Request) -> Json:
     """Search the published rooms. <https://spec.matrix.org/v1.19/server-server-api/#post_matrixfederationv1publicrooms>."""
-    return await search(ctx.db, room_list.from_body(req.json(optional=True)))
+    return await search(ctx.db, room_list.from_body(req.json(optional=True))._replace(for_servers=True))

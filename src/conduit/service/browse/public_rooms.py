@@ -39,6 +39,8 @@ class Query(NamedTuple):
     network: str | None = None
     """Only rooms of this application service network (`service|network`)."""
     all_networks: bool = False
+    for_servers: bool = False
+    """Whether another server asks: rooms that are closed to others are of no use to it."""
 
 
 class _Place(NamedTuple):
@@ -87,6 +89,8 @@ async def _matching(db: Database, query: Query) -> list[_Entry]:
             continue
         summary = _summary(db, room_id)
         if summary is None or (term and term not in summary.text):
+            continue
+        if query.for_servers and not summary.is_federated:
             continue
         if query.room_types is not None and summary.chunk.get("room_type") not in query.room_types:
             continue
@@ -151,6 +155,8 @@ class _Summary(NamedTuple):
     chunk: dict[str, Any]
     text: str
     """What a search looks at, case-folded."""
+    is_federated: bool
+    """Whether users of other servers may join."""
 
 
 def _summary(source: CacheSource, room_id: RoomId) -> _Summary | None:
@@ -176,13 +182,14 @@ def _content(source: CacheSource, room_id: RoomId, event_type: str) -> dict[str,
 
 
 def _summarise(source: CacheSource, room_id: RoomId) -> _Summary:
+    create = _content(source, room_id, "m.room.create")
     texts = {
         "name": _content(source, room_id, "m.room.name").get("name"),
         "topic": _content(source, room_id, "m.room.topic").get("topic"),
         "canonical_alias": _content(source, room_id, "m.room.canonical_alias").get("alias"),
         "avatar_url": _content(source, room_id, "m.room.avatar").get("url"),
         "join_rule": _content(source, room_id, "m.room.join_rules").get("join_rule", "invite"),
-        "room_type": _content(source, room_id, "m.room.create").get("type"),
+        "room_type": create.get("type"),
     }
     chunk: dict[str, Any] = {name: value for name, value in texts.items() if isinstance(value, str) and value}
     if not is_room_alias(chunk.get("canonical_alias")):
@@ -193,4 +200,4 @@ def _summarise(source: CacheSource, room_id: RoomId) -> _Summary:
     guests = _content(source, room_id, "m.room.guest_access").get("guest_access")
     chunk.update(room_id=room_id, world_readable=visibility == "world_readable", guest_can_join=guests == "can_join")
     searched = (chunk.get(name, "") for name in ("name", "topic", "canonical_alias"))
-    return _Summary(chunk, "\n".join(searched).casefold())
+    return _Summary(chunk, "\n".join(searched).casefold(), create.get("m.federate") is not False)

@@ -58,6 +58,9 @@ def server_may_know(source: CacheSource, room_id: RoomId, server: ServerName) ->
     """Tell whether another server may have the summary of a room: one of its users is in it or invited, or could enter or read it, and it is not shut out."""
     if server_access.is_blocked(source, room_id) or not server_access.is_allowed(source, room_id, server):
         return False
+    create = state.current(source, room_id, "m.room.create")
+    if create is not None and create.content.get("m.federate") is False:
+        return False
     if server in members.servers(source, room_id):
         return True
     if any(server_name_of(user_id) == server for user_id in members.invited(source, room_id)):

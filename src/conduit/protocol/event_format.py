@@ -26,17 +26,18 @@ _HASH: Final = re.compile(r"\$[A-Za-z0-9+/]{43}", re.ASCII)
 _URLSAFE_HASH: Final = re.compile(r"\$[A-Za-z0-9_-]{43}", re.ASCII)
 
 
-def check_format(pdu: Any, version: RoomVersion) -> None:
+def check_format(pdu: Any, version: RoomVersion, *, old: bool = False) -> None:
     """Raise unless `pdu` has the event format of `version`.
 
     `BadJson` for a wrong shape, `TooLarge` for a size, `InvalidParam` for a malformed identifier. `unsigned` may
-    hold anything that is JSON and does not count towards the size.
+    hold anything that is JSON and does not count towards the size. An `old` event may cite any number of others:
+    in the history of rooms there are some from before that was limited.
     """
     if not isinstance(pdu, dict):
         raise BadJson("An event is an object")
     check(pdu, version.strict_canonical_json)
     _check_fields(pdu, version)
-    _check_references(pdu, version)
+    _check_references(pdu, version, old=old)
     _check_seals(pdu)
     size = len(dump(pdu)) if "unsigned" not in pdu else len(dump({k: v for k, v in pdu.items() if k != "unsigned"}))
     if size > MAX_EVENT_BYTES:
@@ -94,7 +95,7 @@ def _check_room_id(pdu: dict[str, Any], version: RoomVersion) -> None:
         raise InvalidParam("room_id is not a room ID of this room version")
 
 
-def _check_references(pdu: dict[str, Any], version: RoomVersion) -> None:
+def _check_references(pdu: dict[str, Any], version: RoomVersion, *, old: bool) -> None:
     if version.event_ids_are_hashes:
         # It would be covered by the hash that the id is made of, and shadow that id once stored.
         if "event_id" in pdu:
@@ -106,7 +107,7 @@ def _check_references(pdu: dict[str, Any], version: RoomVersion) -> None:
         references = pdu.get(name)
         if not isinstance(references, list):
             raise BadJson(f"{name} is not an array")
-        if len(references) > bound:
+        if len(references) > bound and not old:
             raise TooLarge(f"{name} has {len(references)} entries; {bound} are allowed")
         for reference in references:
             if not _is_reference(reference, version.event_id_format):

@@ -9,12 +9,14 @@ import pytest
 
 from conduit.database import trees
 from conduit.database.layouts import SOFT_FAILED, EventMeta
+from conduit.protocol.event_format import MAX_PREV_EVENTS
 from conduit.protocol.ids import RoomId
 from conduit.service.events import backfill
 from conduit.service.rooms import short_ids, timeline
 from tests.support.client import User, segment
 from tests.support.federation import Incoming, Network, network
 from tests.support.guest import Guest, is_shown, room_of, status, worked_off
+from tests.support.scripted_room import ScriptedRoom
 from tests.support.visitor import FEDERATION
 
 
@@ -54,6 +56,25 @@ async def test_history_from_before_the_join_is_fetched_when_somebody_scrolls_the
     # It is kept: the other server need not be there any more.
     net.board.split(["one.test"], ["two.test"])
     assert [event["event_id"] for event in await scroll(bob, room)] == [event["event_id"] for event in theirs]
+
+
+async def test_old_event_that_cites_more_than_is_allowed_today_is_history(net: Network) -> None:
+    """Such are to be taken from who is asked for history, and from nobody else."""
+    bob = await net["two.test"].register("bob")
+    room = ScriptedRoom(net.peer("far.test"))
+    start, creator = room.events[-1], room.creator
+    many = [room.say(creator, str(number), prev=[start]) for number in range(MAX_PREV_EVENTS + 1)]
+    crowded = room.say(creator, "crowded", prev=many)
+    room.say(creator, "near")
+    room.serve()
+    told = {"origin": "far.test", "origin_server_ts": 1, "pdus": [event.pdu for event in reversed(room.events)]}
+    room.peer.on("GET", f"{FEDERATION}/v1/backfill/.*", told)
+    await bob.post(f"/join/{segment(room.room_id)}?via=far.test", {})
+    history = {event["event_id"] for event in await scroll(bob, room.room_id)}
+    assert {crowded.event_id, *(event.event_id for event in many)} <= history
+    new = room.build("m.room.message", {"msgtype": "m.text", "body": "new"}, prev=many)
+    answer = await room.peer.send("two.test", [new])
+    assert "error" in answer["pdus"][new.event_id]
 
 
 async def test_history_that_newcomers_may_not_see_stays_hidden(net: Network) -> None:

@@ -131,9 +131,8 @@ async def _fetch(
         log.info("no_history", room_id=room_id, server=server, reason=error.reason)
         return {}
     pdus = answer.get("pdus")
-    checked = await incoming.check_pdus(
-        ctx, pdus[: limit + MAX_NAMED] if isinstance(pdus, list) else [], version, room_id=room_id
-    )
+    some = pdus[: limit + MAX_NAMED] if isinstance(pdus, list) else []
+    checked = await incoming.check_pdus(ctx, some, version, room_id=room_id, old=True)
     return _connected({one.event_id: one for one in checked if isinstance(one, Event)}, missing)
 
 

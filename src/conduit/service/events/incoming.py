@@ -26,13 +26,14 @@ STEP = 50
 
 
 def read(
-    pdu: Any, version: RoomVersion, *, room_id: RoomId | None = None, essence: bytes | None = None
+    pdu: Any, version: RoomVersion, *, room_id: RoomId | None = None, essence: bytes | None = None, old: bool = False
 ) -> tuple[Event, bytes]:
     """Return the event that a PDU is, and the bytes that its signatures cover; its signatures and its content hash are still to be checked.
 
     `essence` is what `essence_of` has given for it, if it was asked. Raises a `MatrixError` when its format is not that of the room version, or it belongs to another room than `room_id`.
+    Of `old` events see `check_format`.
     """
-    check_format(pdu, version)
+    check_format(pdu, version, old=old)
     if "unsigned" in pdu:
         pdu = {key: value for key, value in pdu.items() if key != "unsigned"}
     if essence is None:
@@ -96,8 +97,9 @@ async def check_pdus(
     *,
     room_id: RoomId | None = None,
     essences: Sequence[bytes | None] | None = None,
+    old: bool = False,
 ) -> list[Event | str]:
-    """Return for each PDU the event that it is, or a text that says why it is dropped: format, room, or signatures.
+    """Return for each PDU the event that it is, or a text that says why it is dropped: format (of `old` events see `check_format`), room, or signatures.
 
     `essences` are what `essence_of` has given for them. One whose content hash is wrong comes redacted. Keys are fetched together, signatures checked in threads.
     """
@@ -106,7 +108,8 @@ async def check_pdus(
     places: list[int] = []
     for number, pdu in enumerate(pdus):
         try:
-            good.append(read(pdu, version, room_id=room_id, essence=None if essences is None else essences[number]))
+            essence = None if essences is None else essences[number]
+            good.append(read(pdu, version, room_id=room_id, essence=essence, old=old))
             places.append(number)
             found.append("")
         except MatrixError as error:

@@ -130,13 +130,16 @@ async def test_invite_state_is_made_of_whole_events() -> None:
 
 
 async def test_invite_falls_back_to_the_first_version() -> None:
-    """An old server knows only the old form, for the old room versions."""
+    """An old server knows only the old form, for the old room versions. It is told the same."""
     async with network("one.test", allow_unstable_room_versions=True) as net:
         alice = await net["one.test"].register("alice")
         room = await alice.create_room(room_version="1")
         far = net.peer("far.test")
 
         def old(incoming: Incoming) -> Any:
+            told = incoming.json()["unsigned"]["invite_room_state"]
+            assert told[0]["type"] == "m.room.create"
+            assert all("signatures" in event and "hashes" in event for event in told)
             event = Event.from_pdu(incoming.json(), ROOM_VERSIONS["1"])
             return [200, {"event": countersign(event, far.name, far.key).pdu}]
 

@@ -66,7 +66,8 @@ async def countersigned(ctx: Context, server: ServerName, event: Event, told: li
     """
     federation = ctx.outbound.federation
     target = federation.path("/_matrix/federation/v2/invite", event.room_id, event.event_id)
-    body = {"room_version": event.version.id, "event": event.pdu, "invite_room_state": [known.pdu for known in told]}
+    room_state = [known.pdu for known in told]
+    body = {"room_version": event.version.id, "event": event.pdu, "invite_room_state": room_state}
     try:
         answer = await federation.put(server, target, body, seconds=INVITE_SECONDS, max_bytes=_MAX_ANSWER, now=True)
         if event.version.strict_canonical_json:
@@ -74,19 +75,20 @@ async def countersigned(ctx: Context, server: ServerName, event: Event, told: li
     except Refused as refused:
         if event.version.id not in _OLD or refused.status not in (400, 404):
             raise
-        answer = await _by_old_form(ctx, server, event, told)
+        answer = await _by_old_form(ctx, server, event, room_state)
     return await _with_signature(ctx, server, event, answer.get("event"))
 
 
-async def _by_old_form(ctx: Context, server: ServerName, event: Event, told: list[Event]) -> dict[str, Any]:
+async def _by_old_form(
+    ctx: Context, server: ServerName, event: Event, room_state: list[dict[str, Any]]
+) -> dict[str, Any]:
     federation = ctx.outbound.federation
     target = federation.path("/_matrix/federation/v1/invite", event.room_id, event.event_id)
-    unsigned = {"invite_room_state": [stripped_state.strip(known) for known in told]}
     answer = await federation.exchange(
         "PUT",
         server,
         target,
-        {**event.pdu, "unsigned": unsigned},
+        {**event.pdu, "unsigned": {"invite_room_state": room_state}},
         seconds=INVITE_SECONDS,
         max_bytes=_MAX_ANSWER,
         now=True,

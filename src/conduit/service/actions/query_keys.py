@@ -91,6 +91,7 @@ async def _of_server(
             answer["failures"][server] = failure(error)
             return
         for user_id, snapshot in found.items():
+            await asyncio.sleep(0)  # it may have a thousand devices
             remote_devices.remember_cross_signing(ctx, user_id, snapshot)
             _show(answer, requester, user_id, _with_local_signatures(ctx, user_id, snapshot), to_ask[user_id])
 

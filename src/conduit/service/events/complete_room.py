@@ -15,7 +15,6 @@ from urllib.parse import urlencode
 
 import structlog
 
-from conduit.database import trees
 from conduit.database.database import Batch
 from conduit.database.errors import DiskFull
 from conduit.database.layouts import REJECTED
@@ -87,7 +86,7 @@ async def complete_from(ctx: Context, room_id: RoomId, known: Partial, server: S
     """Complete the room with what `server` tells of the state before the join; raises a `RemoteError` or a `MatrixError`."""
     version = versions.version_of(ctx.db, room_id)
     state_ids, chain_ids = await fetch.state_ids(ctx, server, room_id, known.event_id, seconds=_SECONDS, now=True)
-    missing = await _missing(ctx, [*state_ids, *chain_ids])
+    missing = await fetch.unknown(ctx, [*state_ids, *chain_ids])
     answer, broken_off = await _fetch(ctx, server, room_id, version, known.event_id, missing)
     await _keep(ctx, room_id, server, answer)
     if broken_off is not None:
@@ -130,26 +129,6 @@ async def _settle(
             return  # another join, or nobody is in the room any more
         await restate.since(ctx, room_id, known.event_id, number, answer)
     log.info("room_completed", room_id=room_id, server=server, fetched=len(answer.events), state=len(whole))
-
-
-async def _missing(ctx: Context, event_ids: list[EventId]) -> list[EventId]:
-    """Return those of the events that are not stored here."""
-    missing: dict[EventId, None] = {}
-    for start in range(0, len(event_ids), _STEP):
-        step = event_ids[start : start + _STEP]
-        known = _known(ctx, step)
-        missing.update((event_id, None) for event_id in step if event_id not in known)
-        await asyncio.sleep(0)
-    return list(missing)
-
-
-def _known(ctx: Context, event_ids: list[EventId]) -> dict[EventId, int]:
-    """Return the short ids of those of the events that are stored and were not rejected or are known as rejected."""
-    # Read past the cache: tens of thousands of ids that are looked at once would push everything else out of it.
-    shorts = trees.eventid_shorteventid.get_many(ctx.db, event_ids)
-    pairs = [(event_id, short) for event_id, short in zip(event_ids, shorts, strict=True) if short is not None]
-    metas = trees.shorteventid_meta.get_many(ctx.db, [short for _, short in pairs])
-    return {event_id: short for (event_id, short), meta in zip(pairs, metas, strict=True) if meta is not None}
 
 
 async def _fetch(
@@ -202,7 +181,7 @@ async def _whole(
     whole: dict[int, int] = dict(known)
     for start in range(0, len(state_ids), import_room.STEP):
         step = state_ids[start : start + import_room.STEP]
-        shorts = _known(ctx, step)
+        shorts = fetch.known(ctx, step)
         with ctx.db.batch() as batch:
             for event_id, short in shorts.items():
                 if short in by_event:

@@ -15,6 +15,7 @@ from urllib.parse import urlencode
 
 import structlog
 
+from conduit.database import trees
 from conduit.database.database import Batch
 from conduit.database.layouts import REJECTED
 from conduit.protocol.errors import BadJson, MatrixError
@@ -324,14 +325,30 @@ async def state_ids(
     return list(found["pdu_ids"]), list(found["auth_chain_ids"])
 
 
+async def unknown(ctx: Context, event_ids: Sequence[EventId]) -> list[EventId]:
+    """Return those of the events that are not stored here, in steps: there may be very many."""
+    missing: dict[EventId, None] = {}
+    for start in range(0, len(event_ids), _STEP):
+        step = event_ids[start : start + _STEP]
+        stored = known(ctx, step)
+        missing.update((event_id, None) for event_id in step if event_id not in stored)
+        await asyncio.sleep(0)
+    return list(missing)
+
+
+def known(ctx: Context, event_ids: Sequence[EventId]) -> dict[EventId, int]:
+    """Return the short ids of those of the events that are stored, rejected ones too."""
+    # Read past the cache: tens of thousands of ids that are looked at once would push everything else out of it.
+    shorts = trees.eventid_shorteventid.get_many(ctx.db, event_ids)
+    pairs = [(event_id, short) for event_id, short in zip(event_ids, shorts, strict=True) if short is not None]
+    metas = trees.shorteventid_meta.get_many(ctx.db, [short for _, short in pairs])
+    return {event_id: short for (event_id, short), meta in zip(pairs, metas, strict=True) if meta is not None}
+
+
 async def _fetch_state(
     ctx: Context, server: ServerName, event: Event, at: EventId, event_ids: list[EventId], budget: Budget
 ) -> Answer:
-    missing: list[EventId] = []
-    for start in range(0, len(event_ids), _STEP):
-        step = event_ids[start : start + _STEP]
-        missing += [one for one in step if timeline.meta(ctx.db, one) is None]
-        await asyncio.sleep(0)
+    missing = await unknown(ctx, event_ids)
     answer = Answer(event.version, event.room_id)
     if len(missing) > min(FEW, budget.requests):
         if not budget.spend_whole_state():
@@ -372,13 +389,12 @@ async def _remember(ctx: Context, room_id: RoomId, at: EventId, event_ids: list[
     by_event = {short: key for key, short in near.items()}
     told: dict[int, int] = {}
     for start in range(0, len(event_ids), _STEP):
-        step = short_ids.short_events(ctx.db, event_ids[start : start + _STEP])
         others = []
-        for short in step:
-            key = None if short is None else by_event.get(short)
-            if short is not None and key is None:
+        for short in known(ctx, event_ids[start : start + _STEP]).values():
+            key = by_event.get(short)
+            if key is None:
                 others.append(short)
-            elif short is not None and key is not None:
+            else:
                 told.setdefault(key, short)
         await asyncio.sleep(0)
         for first in range(0, len(others), _EVENT_STEP):

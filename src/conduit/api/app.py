@@ -126,11 +126,6 @@ class App:
         else:
             requester = auth.authenticate(ctx, route, headers, raw_query, remote)
 
-        def charge(limit: Limit, key: str | None = None, requests: int = 1) -> None:
-            if key is None:
-                key = request.origin or (requester.user_id if requester is not None else address_key(remote))
-            self.limits.charge(limit, key, requests)
-
         request = Request(
             method=http.method,
             path=path,
@@ -141,15 +136,15 @@ class App:
             peer=peer,
             request_id=request_id,
             requester=requester,
-            charge=charge,
+            limits=self.limits,
         )
         request.holds_events = route.holds_events
         if claims is not None:
             await self._take_claimed_body(http, request, route)
             await auth.verify_server(ctx, claims, f"{path}?{raw_query}" if "?" in http.raw_path else path, request)
-            charge(Limit.FEDERATION, requests=1 + len(request.body) // BYTES_A_REQUEST)
+            request.charge(Limit.FEDERATION, requests=1 + len(request.body) // BYTES_A_REQUEST)
         if route.limit is not Limit.NONE and (requester is None or requester.appservice_id is None):
-            charge(route.limit)
+            request.charge(route.limit)
         if claims is None:
             await self._take_body(http, request, route, MAX_BODY if requester is not None else MAX_ANONYMOUS_BODY)
         return await self._run(http, endpoint, request)

@@ -6,12 +6,13 @@ No type of the HTTP library comes through here.
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from typing import Any, TypeVar, overload
 from urllib.parse import unquote
 
 import orjson
 
+from conduit.api.limits import Limit, Limits, address_key
 from conduit.api.remote import is_local
 from conduit.protocol.canonical_json import MAX_DEPTH, MAX_INTEGER, require_bearable
 from conduit.protocol.errors import BadJson, InvalidParam, MissingParam, NotJson
@@ -122,12 +123,12 @@ class Request:
 
     __slots__ = (
         "_json",
+        "_limits",
         "_peer",
         "_query",
         "_raw_query",
         "_stream",
         "body",
-        "charge",
         "content_length",
         "headers",
         "holds_events",
@@ -153,7 +154,7 @@ class Request:
         peer: str = "",
         requester: Requester | None = None,
         body: bytes = b"",
-        charge: Callable[..., None] = lambda limit, key=None, requests=1: None,
+        limits: Limits | None = None,
     ) -> None:
         self.method = method
         self.path = path
@@ -172,8 +173,7 @@ class Request:
         self.body = body
         self.content_length: int | None = None
         """What the client announced for a streamed body, if it did."""
-        self.charge = charge
-        """`req.charge(Limit.LOGIN, key)` takes one from another bucket, or as many as `requests` says, raising `LimitExceeded` if it is empty."""
+        self._limits = limits
         self._stream: AsyncIterator[bytes] | None = None
         self._raw_query = raw_query
         self._peer = peer
@@ -192,6 +192,15 @@ class Request:
     def is_local(self) -> bool:
         """Whether the client certainly runs on this machine: a loopback connection for a loopback host, no proxy between."""
         return is_local(self._peer, self.headers)
+
+    def charge(self, limit: Limit, key: str | None = None, requests: int = 1) -> None:
+        """Take one from a bucket, or as many as `requests` says: the caller's own, unless `key` names another. Raises `LimitExceeded` if it is empty."""
+        if self._limits is None:
+            return
+        if key is None:
+            requester = self.requester
+            key = self.origin or (address_key(self.remote) if requester is None else requester.user_id)
+        self._limits.charge(limit, key, requests)
 
     @property
     def user_id(self) -> UserId:

@@ -19,7 +19,7 @@ from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
-from weakref import WeakSet
+from weakref import WeakKeyDictionary
 
 from rocksdict import (
     AccessType,
@@ -88,7 +88,7 @@ class RocksEngine:
         # Emptied when the engine breaks or closes, so that the hot path needs no check of its own.
         self._get: dict[str, Callable[[Any], Any]] = {tree: family.get for tree, family in self._families.items()}
         self._cursor: dict[str, Callable[..., Any]] = {tree: family.iter for tree, family in self._families.items()}
-        self._scans: WeakSet[Any] = WeakSet()
+        self._scans: WeakKeyDictionary[Any, list[Any]] = WeakKeyDictionary()
 
     def get(self, tree: str, key: bytes) -> bytes | None:
         """Return the value of `key`, or `None`."""
@@ -123,8 +123,9 @@ class RocksEngine:
                 cursor.seek(first)
         except Exception as error:
             raise self._read_error(tree, error) from error
-        entries = self._descend(tree, cursor, first, options) if reverse else self._ascend(tree, cursor, options)
-        self._scans.add(entries)
+        held = [cursor, options]
+        entries = self._descend(tree, held, first) if reverse else self._ascend(tree, held)
+        self._scans[entries] = held
         return chain(entries, self._after_scan())
 
     def _after_scan(self) -> Iterator[tuple[bytes, bytes]]:
@@ -134,16 +135,19 @@ class RocksEngine:
         return
         yield
 
-    # The cursor reads the upper bound from memory that belongs to the options: whoever steps the one must hold the other.
+    # The cursor reads the upper bound from memory that belongs to the options: whoever steps the one must hold the other. Both come in a list,
+    # which `close` can empty: from Python 3.13 on, ending a generator that has not begun leaves it its arguments.
 
-    def _ascend(self, tree: str, cursor: Any, options: ReadOptions) -> Iterator[tuple[bytes, bytes]]:
+    def _ascend(self, tree: str, held: list[Any]) -> Iterator[tuple[bytes, bytes]]:
+        cursor = held[0]
         valid, key, value, step = cursor.valid, cursor.key, cursor.value, cursor.next
         while valid():
             yield key(), value()
             step()
         self._check_scan(tree, cursor)
 
-    def _descend(self, tree: str, cursor: Any, first: bytes, options: ReadOptions) -> Iterator[tuple[bytes, bytes]]:
+    def _descend(self, tree: str, held: list[Any], first: bytes) -> Iterator[tuple[bytes, bytes]]:
+        cursor = held[0]
         valid, value, step = cursor.valid, cursor.value, cursor.prev
         while valid():
             key = cursor.key()
@@ -218,8 +222,9 @@ class RocksEngine:
         if self._broken == "closed":
             return
         self._broken = self._broken or "closed"
-        for entries in list(self._scans):
+        for entries, held in list(self._scans.items()):
             entries.close()
+            held.clear()
         self._get, self._cursor, self._handles = {}, {}, {}
         families, self._families = self._families, {}
         if self._broken == "closed" and not self._read_only:

@@ -9,7 +9,7 @@ import pytest
 
 from conduit.database import trees
 from conduit.protocol.ids import ServerName
-from conduit.service.actions import receive_presence, receive_receipts, receive_to_device
+from conduit.service.actions import receive_edus, receive_presence, receive_receipts, receive_to_device
 from tests.support.client import User
 from tests.support.federation import Network, Peer, network
 from tests.support.guest import Guest, until
@@ -105,6 +105,21 @@ async def test_typing_of_who_leaves_ends(net: Network, alice: User, room: str, t
     await tell(two, "m.typing", typing(room, BOB))
     assert await shown(alice, room, "m.typing") in (None, {"user_ids": []})
     await tell(two, "m.typing", typing(room, BOB, False))
+
+
+async def test_advisory_25_few_type_in_a_room_at_a_time(
+    net: Network, alice: User, room: str, two: Peer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many a server names."""
+    monkeypatch.setattr(receive_edus, "MAX_TYPING", 3)
+    users = [f"@u{number}:two.test" for number in range(6)]
+    for user in users:
+        enter(net["one.test"], room, user)
+        await tell(two, "m.typing", typing(room, user))
+    assert await shown(alice, room, "m.typing") == {"user_ids": users[:3]}
+    await tell(two, "m.typing", typing(room, users[0], False))
+    await tell(two, "m.typing", typing(room, users[5]))
+    assert await shown(alice, room, "m.typing") == {"user_ids": [*users[1:3], users[5]]}
 
 
 # --- receipts ------------------------------------------------------------------------------------------------------

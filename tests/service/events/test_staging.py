@@ -166,3 +166,23 @@ async def test_few_events_of_one_server_wait_for_joins(monkeypatch: pytest.Monke
         await bob.post(f"/join/{room.room_id}?via=far.test", {})
         await worked_off(net["two.test"])
         assert [len(told) for told in answers[0]["pdus"].values()] == [0, 1]
+
+
+async def test_advisory_25_room_that_this_server_is_not_in_is_looked_at_once_for_a_transaction(
+    net: Network, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Thousands may have left it, and each of fifty events would have all of them read."""
+    alice, room = await room_of(net)
+    guest = await Guest.enter(net, room)
+    looked_at: list[str] = []
+    past_of = members.past_of
+
+    def counted(source: Any, room_id: RoomId, server_name: str) -> Any:
+        looked_at.append(room_id)
+        return past_of(source, room_id, server_name)
+
+    monkeypatch.setattr(members, "past_of", counted)
+    await alice.post(f"/rooms/{room}/leave")
+    answer = await guest.send(*[guest.message(str(number), prev=[guest.join]) for number in range(30)])
+    assert all("error" in found for found in answer.values())
+    assert looked_at == [room]

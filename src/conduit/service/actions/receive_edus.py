@@ -27,6 +27,8 @@ log = structlog.get_logger(__name__)
 MAX_EDUS: Final = 100
 MAX_ROOMS: Final = 200
 """In how many rooms one EDU may tell of receipts; most tell of one."""
+MAX_TYPING: Final = 200
+"""How many may type in a room at a time: in a room whose members are not known yet a server could name any number, and each client is told of all."""
 TYPING_MS: Final = 60_000
 """How long somebody types of whom nothing more is heard; other servers renew a notice more often."""
 
@@ -56,7 +58,9 @@ def _take_typing(ctx: Context, origin: ServerName, content: Content) -> None:
         return
     if not typing:
         ctx.typing.stop(room, user)
-    elif members.is_joined(ctx.db, room, user) or partial.is_partial(ctx.db, room):
+    elif len(ctx.typing.users(room)) < MAX_TYPING and (
+        members.is_joined(ctx.db, room, user) or partial.is_partial(ctx.db, room)
+    ):
         ctx.typing.start(room, user, TYPING_MS)
 
 

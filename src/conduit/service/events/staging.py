@@ -8,6 +8,7 @@ Source: server-server API, "Transactions"; "Server Access Control Lists (ACLs)".
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import Any, NamedTuple
@@ -90,7 +91,12 @@ def remember(batch: Batch, origin: ServerName, txn_id: str, answer: Answer) -> N
 async def examine(ctx: Context, origin: ServerName, pdus: Sequence[Any]) -> list[Offer]:
     """Return what the events of a transaction are, checked as far as that costs nobody else anything. Raises `LimitExceeded` if too much of the server's is waiting already."""
     _require_space(ctx.db, origin, len(pdus))
-    offers = [_read(ctx, origin, pdu) for pdu in pdus]
+    doors = _Doors(ctx, ctx.db, origin)
+    offers: list[Offer] = []
+    for pdu in pdus:
+        offers.append(_read(doors, pdu))
+        if doors.is_slow:
+            await asyncio.sleep(0)
     fresh = [(at, offer.event, offer.essence) for at, offer in enumerate(offers) if offer.event is not None]
     found = await incoming.verified(ctx, [(event, essence) for _, event, essence in fresh], fetch=False)
     for (at, event, _), checked in zip(fresh, found, strict=True):
@@ -101,14 +107,14 @@ async def examine(ctx: Context, origin: ServerName, pdus: Sequence[Any]) -> list
     return offers
 
 
-def _read(ctx: Context, origin: ServerName, pdu: Any) -> Offer:
+def _read(doors: _Doors, pdu: Any) -> Offer:
     version: RoomVersion | None = None
     try:
-        _, version = _room(ctx, ctx.db, origin, pdu)
+        _, version = doors.room(pdu)
         event, essence = incoming.read(pdu, version)
     except MatrixError as error:
         return Offer(_id_of(pdu, version), error.error)
-    if judge.is_settled(ctx.db, event.event_id):
+    if judge.is_settled(doors.source, event.event_id):
         return Offer(event.event_id)
     return Offer(event.event_id, event=event, essence=essence)
 
@@ -117,9 +123,10 @@ def take_in(ctx: Context, batch: Batch, origin: ServerName, offers: Sequence[Off
     """Stage the events of a transaction, and return what to answer. Raises `LimitExceeded` if too much of the server's is waiting by now."""
     _require_space(batch, origin, len(offers))
     answer: Answer = {}
+    doors = _Doors(ctx, batch, origin)
     for offer in offers:
         if offer.event_id is not None:
-            fault = offer.fault if offer.event is None else _stage(ctx, batch, origin, offer, offer.event)
+            fault = offer.fault if offer.event is None else _stage(doors, batch, offer, offer.event)
             answer[offer.event_id] = {} if fault is None else {"error": fault}
     return answer
 
@@ -129,10 +136,11 @@ def _require_space(source: CacheSource, origin: ServerName, count: int) -> None:
         raise LimitExceeded("Too many of your events are waiting here", retry_after_ms=RETRY_MS)
 
 
-def _stage(ctx: Context, batch: Batch, origin: ServerName, offer: Offer, event: Event) -> str | None:
+def _stage(doors: _Doors, batch: Batch, offer: Offer, event: Event) -> str | None:
     """Put down one event; return why it is not taken after all, if things have changed since it was examined."""
+    origin = doors.origin
     try:
-        room_id, _ = _room(ctx, batch, origin, event.pdu)
+        room_id, _ = doors.room(event.pdu)
     except MatrixError as error:
         return error.error
     if judge.is_settled(batch, event.event_id):
@@ -146,22 +154,44 @@ def _stage(ctx: Context, batch: Batch, origin: ServerName, offer: Offer, event: 
     return None
 
 
-def _room(ctx: Context, source: CacheSource, origin: ServerName, pdu: Any) -> tuple[RoomId, RoomVersion]:
-    room_id = pdu.get("room_id") if isinstance(pdu, dict) else None
-    if not isinstance(room_id, str) or len(room_id) > 255:
-        raise Forbidden("This server does not know the room")
-    room_id = RoomId(room_id)
-    version = versions.find(source, room_id)
-    is_in = version is not None and bool(members.joined_local(source, room_id, ctx.server_name))
-    if version is None or not (is_in or _was_put_out(ctx, source, origin, room_id)):
-        # The room's servers hear of a join before we hear that it was taken.
-        version = partial.version_being_joined(source, room_id)
-        if version is None:
-            raise Forbidden("This server is not in the room")
-        if _WAITING.get(source, origin) >= MAX_EARLY:
-            raise Forbidden("This server is not in the room yet")
-    server_access.require(source, room_id, origin)
-    return room_id, version
+class _Doors:
+    """The rooms that a transaction's events are for, and whether they are let in."""
+
+    def __init__(self, ctx: Context, source: CacheSource, origin: ServerName) -> None:
+        self._ctx = ctx
+        self.source = source
+        self.origin = origin
+        self._put_out: dict[RoomId, bool] = {}
+
+    @property
+    def is_slow(self) -> bool:
+        """Tell whether any room had to be looked at more closely, which takes milliseconds where thousands have left it."""
+        return bool(self._put_out)
+
+    def room(self, pdu: Any) -> tuple[RoomId, RoomVersion]:
+        """Return the room of an event and its version; raises `Forbidden` if it is not taken."""
+        ctx, source, origin = self._ctx, self.source, self.origin
+        room_id = pdu.get("room_id") if isinstance(pdu, dict) else None
+        if not isinstance(room_id, str) or len(room_id) > 255:
+            raise Forbidden("This server does not know the room")
+        room_id = RoomId(room_id)
+        version = versions.find(source, room_id)
+        is_in = version is not None and bool(members.joined_local(source, room_id, ctx.server_name))
+        if version is None or not (is_in or self._was_put_out(room_id)):
+            # The room's servers hear of a join before we hear that it was taken.
+            version = partial.version_being_joined(source, room_id)
+            if version is None:
+                raise Forbidden("This server is not in the room")
+            if _WAITING.get(source, origin) >= MAX_EARLY:
+                raise Forbidden("This server is not in the room yet")
+        server_access.require(source, room_id, origin)
+        return room_id, version
+
+    def _was_put_out(self, room_id: RoomId) -> bool:
+        found = self._put_out.get(room_id)
+        if found is None:
+            found = self._put_out[room_id] = _was_put_out(self._ctx, self.source, self.origin, room_id)
+        return found
 
 
 def _was_put_out(ctx: Context, source: CacheSource, origin: ServerName, room_id: RoomId) -> bool:

@@ -19,7 +19,9 @@ from conduit.service.rooms.typing import RENEW_MS
 from conduit.service.sending.transaction import Transaction
 
 PRESENCE_MS: Final = 5_000
-"""A destination hears of presence no more often."""
+"""A destination hears of presence no more often,"""
+PRESENCE_BURST: Final = 3
+"""but so many times at once if it has heard nothing for a while: where little happens nobody need wait."""
 TOLD_MS: Final = RENEW_MS // 2
 """Who types is not told again before this time."""
 MAX_USERS: Final = 100
@@ -47,7 +49,8 @@ class Ephemera:
         """Whom the destination takes for typing, and when it was told, in ms."""
         self.receipts: dict[Receipt, None] = {}
         self.presence: dict[UserId, None] = {}
-        self.presence_at = -PRESENCE_MS
+        self.presence_at = 0
+        """Until when the destination will have heard enough of presence, in ms: each time adds a pause."""
         for room_id, user_id in typing:
             self.typing[room_id, user_id] = 0
             self.rooms[room_id] = None
@@ -72,7 +75,7 @@ class Ephemera:
 
     def presence_due(self) -> int | None:
         """Return when presence may be sent, in ms; `None` if there is none to be sent."""
-        return self.presence_at + PRESENCE_MS if self.presence else None
+        return self.presence_at - (PRESENCE_BURST - 1) * PRESENCE_MS if self.presence else None
 
     @property
     def is_idle(self) -> bool:
@@ -138,7 +141,7 @@ class Ephemera:
             transaction.receipts = newest
 
     def _add_presence(self, ctx: Context, transaction: Transaction) -> None:
-        self.presence_at = transaction.ts
+        self.presence_at = max(self.presence_at, transaction.ts) + PRESENCE_MS
         for _ in range(min(MAX_PRESENCE_EDUS, transaction.space)):
             users = list(self.presence)[:MAX_USERS]
             pushes = []

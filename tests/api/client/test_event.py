@@ -52,3 +52,23 @@ async def test_own_membership_and_visibility_changes_are_seen_from_either_side(h
     closed = await alice.set_state(room, "m.room.history_visibility", {"history_visibility": "joined"})
     for event_id in (opened, closed):
         await bob.get(f"/rooms/{room}/event/{segment(event_id)}")
+
+
+async def test_redaction_names_the_room_where_the_event_does(hs: Homeserver) -> None:
+    """Outside of /sync both do, of messages and of state, in every list."""
+    alice = await hs.register("alice")
+    room = await alice.create_room(topic="bad")
+    topic = (await alice.get(f"/rooms/{room}/state/m.room.topic", params={"format": "event"}))["event_id"]
+    for event_id in (await alice.send(room, "bad"), topic):
+        await alice.redact(room, event_id)
+        events = [
+            await alice.get(f"/rooms/{room}/event/{segment(event_id)}"),
+            *(await alice.messages(room, limit=50))["chunk"],
+            *await alice.get(f"/rooms/{room}/state"),
+        ]
+        shown = [event["unsigned"]["redacted_because"] for event in events if event["event_id"] == event_id]
+        assert len(shown) >= 2
+        assert {redaction["room_id"] for redaction in shown} == {room}
+    [section] = (await alice.sync())["rooms"]["join"].values()
+    in_sync = [event for event in section["timeline"]["events"] if event["event_id"] == topic]
+    assert "room_id" not in in_sync[0]["unsigned"]["redacted_because"]

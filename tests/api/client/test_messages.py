@@ -244,3 +244,14 @@ async def test_messages_of_an_erased_user_are_only_for_who_was_there(hs: Homeser
     assert [event["content"] for event in page["chunk"] if event["type"] == "m.room.message"] == [{}]
     query = {"search_categories": {"room_events": {"search_term": "remember"}}}
     assert (await dave.post("/search", query))["search_categories"]["room_events"]["count"] == 0
+
+
+async def test_page_of_no_events_stays_where_it_is(hs: Homeserver) -> None:
+    """Who asks for none gets none, and a token at the same place."""
+    alice = await hs.register("alice")
+    room = await alice.create_room()
+    event_id = await alice.send(room, "hello")
+    page = await alice.messages(room, limit=0)
+    assert page["chunk"] == []
+    following = await alice.messages(room, limit=1, **{"from": page["end"]})
+    assert [event["event_id"] for event in following["chunk"]] == [event_id]

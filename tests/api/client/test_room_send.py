@@ -138,7 +138,7 @@ async def test_send_of_what_cannot_be_an_event_is_refused(hs: Homeserver) -> Non
         ("/rooms/{id}/send/" + "t" * 300 + "/x", "M_TOO_LARGE"),
         ("/rooms/{id}/send/m.room.message/", "M_UNRECOGNIZED"),
         ("/rooms/{id}/send/m.room.redaction/x", "M_BAD_JSON"),
-        ("/rooms/{id}/redact/nothing/x", "M_INVALID_PARAM"),
+        ("/rooms/{id}/redact/nothing/x", "M_NOT_FOUND"),
         ("/rooms/{id}/redact/$nothing:localhost/" + "x" * 300, "M_INVALID_PARAM"),
     ],
 )

@@ -60,6 +60,8 @@ async def test_redact_of_another_rooms_or_unknown_event_is_refused(hs: Homeserve
     event = await alice.send(two)
     assert (await alice.raw("PUT", f"/rooms/{one}/redact/{event}/x", {})).status == 400
     await bob.redact(one, "$unknown:localhost", expect="M_NOT_FOUND")
+    for user in (alice, bob):
+        await user.redact(one, "$unknown", expect="M_NOT_FOUND")
 
 
 @pytest.mark.parametrize("event_type", ["m.room.create", "m.room.server_acl"])

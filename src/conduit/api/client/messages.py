@@ -25,6 +25,6 @@ async def get_messages(ctx: Context, req: Request) -> Json:
         query.text("from") or None,
         query.text("to") or None,
         wanted,
-        limit=max(limit, 1),
+        limit=limit,
         backwards=backwards,
     )

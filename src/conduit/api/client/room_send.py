@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from conduit.api import fields
+from conduit.api.history import event_of
 from conduit.api.request import Json, Request
 from conduit.api.suspension import is_suspended, require_unsuspended
 from conduit.api.web import Auth, Limit, Routes
-from conduit.protocol.ids import parse_event_id, parse_opaque, parse_room_id
+from conduit.protocol.ids import parse_opaque, parse_room_id
 from conduit.service import transactions
 from conduit.service.actions.once import Transaction
 from conduit.service.actions.redact import redact
@@ -70,7 +71,7 @@ async def post_redact(ctx: Context, req: Request) -> Json:
 
 
 async def _redact(ctx: Context, req: Request, transaction: Transaction | None) -> Json:
-    room_id, target = parse_room_id(req.params["roomId"]), parse_event_id(req.params["eventId"])
+    room_id, target = parse_room_id(req.params["roomId"]), event_of(req)
     event_id = await redact(
         ctx,
         req.user_id,

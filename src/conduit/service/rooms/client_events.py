@@ -39,6 +39,17 @@ class Place(NamedTuple):
     """(user, device, transaction id) under which a local device sent it."""
 
 
+class Because(NamedTuple):
+    """What `unsigned` says of the redaction that applies: what stands before and behind the room id, which that has where the event itself names its room."""
+
+    before: bytes
+    behind: bytes
+
+    def json(self, room: bytes = b"") -> bytes:
+        """Return the members of `unsigned`."""
+        return self.before + room + self.behind
+
+
 class ClientEvent:
     """An event as clients see it, without what depends on the reader. Shared: nothing of it is changed.
 
@@ -62,7 +73,7 @@ class ClientEvent:
         "type",
     )
 
-    def __init__(self, event: Event, because: bytes | None) -> None:
+    def __init__(self, event: Event, because: Because | None) -> None:
         self.event_id: Final = event.event_id
         self.room_id: Final = event.room_id
         self.type: Final = event.type
@@ -75,7 +86,7 @@ class ClientEvent:
         """Whether who may see it follows from the state at the event alone."""
         self.head: Final = _head(event)
         self.because: Final = because
-        unsigned = b"" if because is None else b',"unsigned":{' + because + b"}"
+        unsigned = b"" if because is None else b',"unsigned":{' + because.json() + b"}"
         self.closed: Final = self.head + unsigned + b"}"
         """The event for a list of state, where the room is known and nothing depends on the reader."""
         self._place: Place | None = None
@@ -135,9 +146,10 @@ def _form(source: CacheSource, event: Event) -> ClientEvent:
     return ClientEvent(event, None if redaction is None else _because(redaction))
 
 
-def _because(redaction: Event) -> bytes:
+def _because(redaction: Event) -> Because:
     # `redacted_by` is from before the specification; Synapse gives it, and clients that look no further read it.
-    return b'"redacted_because":%s},"redacted_by":%s' % (_head(redaction), orjson.dumps(redaction.event_id))
+    by = orjson.dumps(redaction.event_id)
+    return Because(b'"redacted_because":' + _head(redaction), b'},"redacted_by":' + by)
 
 
 def _weigh(event: ClientEvent | None) -> int:
@@ -238,7 +250,7 @@ def render(
         if event.state_key is not None:
             _append_former(source, event, viewer, parts)
     if event.because is not None:
-        parts.append(b"," + event.because)
+        parts.append(b"," + event.because.json(_room_member(event.room_id) if to.with_room else b""))
     if relations is not None:
         parts.append(b',"m.relations":' + relations)
     parts.append(b"}}")
@@ -267,4 +279,7 @@ def _append_former(source: CacheSource, event: ClientEvent, viewer: Viewer, part
 
 def with_room(event: ClientEvent) -> bytes:
     """Return a state event that names its room, with nothing that depends on the reader."""
-    return event.closed[:-1] + _room_member(event.room_id) + b"}"
+    room = _room_member(event.room_id)
+    if event.because is None:
+        return event.head + room + b"}"
+    return event.head + room + b',"unsigned":{' + event.because.json(room) + b"}}"

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import gc
 import threading
+import weakref
 from pathlib import Path
 
 import pytest
 
 from conduit.database import trees
-from conduit.database.database import COUNTER_KEY, COUNTER_MIRROR_KEY, RESERVE, Database
+from conduit.database.database import COUNTER_KEY, COUNTER_MIRROR_KEY, RESERVE, Batch, Database
 from conduit.database.engine import Writes
 from conduit.database.errors import DiskFull, EngineFault, KeyTooLong
 from conduit.database.memory import MemoryEngine
@@ -135,6 +138,34 @@ def test_batch_left_by_an_exception_leaves_nothing(memory: Database) -> None:
     assert memory.get("a", b"k") is None
     assert memory.current_count() == before
     assert called == []
+
+
+class Hook:
+    """A hook that holds its batch."""
+
+    def __init__(self, batch: Batch) -> None:
+        self.batch = batch
+
+    def __call__(self) -> None:
+        assert self.batch.get("a", b"k") == b"v"
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_batch_and_its_hooks_are_forgotten_when_it_ends(memory: Database, fails: bool) -> None:
+    """They do not hold each other, and all that was written, until the collector comes."""
+    gc.disable()
+    try:
+        with contextlib.suppress(ZeroDivisionError), memory.batch() as batch:
+            batch.put("a", b"k", b"v")
+            hook = Hook(batch)
+            batch.on_commit(hook)
+            if fails:
+                raise ZeroDivisionError
+        held = weakref.ref(hook)
+        del hook, batch
+        assert held() is None
+    finally:
+        gc.enable()
 
 
 def test_hooks_run_after_the_writes_are_there(memory: Database) -> None:

@@ -79,6 +79,8 @@ class Batch:
     ) -> None:
         db = self.db
         db._open_batch = None
+        # A hook may hold the batch. They must not hold each other, or all that was written stays until the collector comes.
+        hooks, self._hooks = self._hooks, []
         if self._tripwire is not None:
             self._tripwire.cancel()
         if kind is not None:
@@ -91,7 +93,7 @@ class Batch:
         except BaseException:
             db._count = self._count_before
             raise
-        for hook in self._hooks:
+        for hook in hooks:
             hook()
 
     def get(self, tree: str, key: bytes) -> bytes | None:

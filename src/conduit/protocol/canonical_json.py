@@ -65,13 +65,13 @@ def loads(data: bytes | str, *, strict: bool = True) -> Any:
     return value
 
 
-def check(value: Any, strict: bool = True) -> None:
-    """Raise `BadJson` unless Matrix can hold `value`.
+def check(value: Any, strict: bool = True, *, within: int = 0) -> None:
+    """Raise `BadJson` unless Matrix can hold `value`, which stands `within` so many levels of something larger.
 
     Strict means canonical JSON: no floats, integers within 2^53. Otherwise finite floats and integers of 64 bits
     pass. Both refuse more than `MAX_DEPTH` levels, keys that are not strings, and foreign types.
     """
-    _walk(value, MAX_INTEGER if strict else MAX_LAX_INTEGER, not strict, MAX_DEPTH)
+    _walk(value, MAX_INTEGER if strict else MAX_LAX_INTEGER, not strict, MAX_DEPTH - within)
 
 
 def _walk(value: Any, bound: int, floats: bool, levels: int) -> None:

@@ -21,6 +21,7 @@ from conduit.protocol.room_versions import EventIdFormat, RoomVersion
 MAX_KEY_BYTES: Final = 255
 MAX_PREV_EVENTS: Final = 20
 MAX_AUTH_EVENTS: Final = 10
+_REFERENCES: Final = {"prev_events": MAX_PREV_EVENTS, "auth_events": MAX_AUTH_EVENTS}
 
 _HASH: Final = re.compile(r"\$[A-Za-z0-9+/]{43}", re.ASCII)
 _URLSAFE_HASH: Final = re.compile(r"\$[A-Za-z0-9_-]{43}", re.ASCII)
@@ -35,7 +36,7 @@ def check_format(pdu: Any, version: RoomVersion, *, old: bool = False) -> None:
     """
     if not isinstance(pdu, dict):
         raise BadJson("An event is an object")
-    check(pdu, version.strict_canonical_json)
+    _check_values(pdu, version)
     _check_fields(pdu, version)
     _check_references(pdu, version, old=old)
     _check_seals(pdu)
@@ -66,6 +67,16 @@ def _check_key(name: str, value: Any) -> None:
         raise BadJson(f"{name} is not valid Unicode") from None
     if size > MAX_KEY_BYTES:
         raise TooLarge(f"{name} has {size} bytes; {MAX_KEY_BYTES} are allowed")
+
+
+def _check_values(pdu: dict[str, Any], version: RoomVersion) -> None:
+    """Raise `BadJson` for what no event can hold. What `_check_references` and `_check_seals` look at in full is left to them."""
+    for name, value in pdu.items():
+        if type(value) is str or name == "signatures":
+            continue
+        if version.event_ids_are_hashes and name in _REFERENCES:
+            continue
+        check(value, version.strict_canonical_json, within=1)
 
 
 def _check_fields(pdu: dict[str, Any], version: RoomVersion) -> None:
@@ -103,7 +114,7 @@ def _check_references(pdu: dict[str, Any], version: RoomVersion, *, old: bool) -
     elif not is_event_id(pdu.get("event_id")) or ":" not in pdu["event_id"]:
         # One that names no server could be taken for the hash of an event that is yet to come.
         raise InvalidParam("event_id is not an event ID of this room version")
-    for name, bound in (("prev_events", MAX_PREV_EVENTS), ("auth_events", MAX_AUTH_EVENTS)):
+    for name, bound in _REFERENCES.items():
         references = pdu.get(name)
         if not isinstance(references, list):
             raise BadJson(f"{name} is not an array")

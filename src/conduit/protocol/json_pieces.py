@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Container, Iterator
-from contextlib import suppress
 from typing import Any, Final
 
 import orjson
@@ -63,6 +62,7 @@ def _elements(text: _Text) -> Iterator[Any]:
     if text.take("]"):
         return
     while True:
+        yield from text.run()
         yield text.value()
         if text.take("]"):
             return
@@ -120,16 +120,23 @@ class _Text:
             raise NotJson("Not JSON: a text was expected")
         return self.value()
 
+    def run(self) -> Iterator[Any]:
+        """Yield the objects of a list that come next for as long as each is usual: not large, and another right behind it, which is left to come next."""
+        while True:
+            start = self._skip()
+            if not self._window.startswith("{", start):
+                return
+            # Where one object seems to end and the next to begin. If they do not, what lies before is no JSON.
+            end = self._window.find(_BETWEEN, start, start + _USUAL) + 1
+            try:
+                value = orjson.loads(self._window[start:end].encode("latin-1"))
+            except orjson.JSONDecodeError:
+                return
+            self._at = end + 1
+            yield value
+
     def value(self) -> Any:
         """Return whatever value comes next."""
-        start = self._skip()
-        guess = self._window.startswith("{", start) and self._window.find(_BETWEEN, start, start + _USUAL) + 1
-        if guess:
-            # Where one object of a list seems to end and the next to begin; if not, what is before it is no JSON.
-            with suppress(orjson.JSONDecodeError):
-                value = orjson.loads(self._window[start:guess].encode("latin-1"))
-                self._at = guess
-                return value
         size = _WINDOW
         while True:
             start = self._skip()

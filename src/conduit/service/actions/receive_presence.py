@@ -78,6 +78,10 @@ class _Waiting:
         if self._count > MAX_WAITING:
             self.take(next(iter(next(iter(self._servers.values())))))
 
+    def has(self, user: UserId) -> bool:
+        """Tell whether anything waits of a user."""
+        return user in self._servers.get(server_name_of(user), ())
+
     def take(self, user: UserId) -> tuple[int, Told] | None:
         """Return what waits of a user, until when and what, and let it wait no more."""
         server = server_name_of(user)
@@ -107,7 +111,7 @@ async def run(ctx: Context) -> None:
                 # Somebody of here may bring many into sight; somebody else only himself.
                 entered = UserId(what[1])
                 for user in waiting.users() if server_name_of(entered) == ctx.server_name else [entered]:
-                    if not remote_devices.is_in_sight(ctx.db, user, ctx.server_name):
+                    if not waiting.has(user) or not remote_devices.is_in_sight(ctx.db, user, ctx.server_name):
                         continue
                     found = waiting.take(user)
                     if found is not None and found[0] > now:

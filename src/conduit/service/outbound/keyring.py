@@ -226,7 +226,7 @@ class Keyring:
         for number, (pdu, version) in enumerate(pairs):
             need = _need(pdu, version, essences[number] if essences is not None else None)
             needs.append(need)
-            if isinstance(need, _Need):
+            if isinstance(need, _Need) and not self._assign(need):
                 self._look_for_missing(need, missing)
             if number % _CHUNK == _CHUNK - 1:
                 await asyncio.sleep(0)
@@ -234,9 +234,14 @@ class Keyring:
             await self._fetch(missing)
         results: list[str | None] = []
         for at in range(0, len(needs), _SLICE):
-            part = [need if isinstance(need, str) else self._assign(need) for need in needs[at : at + _SLICE]]
-            results += await self._check_all(part)
+            results += await self._check_all([self._assigned(need) for need in needs[at : at + _SLICE]])
         return results
+
+    def _assigned(self, need: _Need | str) -> _Need | str:
+        """Return the need with its keys, as they are known by now, or whose key is lacking."""
+        if isinstance(need, str) or len(need.checks) == len(need.signatures) or self._assign(need):
+            return need
+        return NoKey(f"no valid key of {need.signatures[len(need.checks)][0]} is known for its signature")
 
     def _look_for_missing(self, need: _Need, missing: dict[str, dict[str, int]]) -> None:
         for server, signatures in need.signatures:
@@ -248,7 +253,9 @@ class Keyring:
             for key_id, _ in signatures:
                 keys[key_id] = max(keys.get(key_id, 0), need.valid_at or 0)
 
-    def _assign(self, need: _Need) -> _Need | str:
+    def _assign(self, need: _Need) -> bool:
+        """Give the need the known keys of each of its servers; tell whether all of these have one. What is lacking is lacking from the first on."""
+        need.checks.clear()
         for server, signatures in need.signatures:
             found = [
                 (signature, key)
@@ -256,9 +263,9 @@ class Keyring:
                 if (key := self._find(server, key_id, need.valid_at)) is not None
             ]
             if not found:
-                return NoKey(f"no valid key of {server} is known for its signature")
+                return False
             need.checks.append(found)
-        return need
+        return True
 
     async def _check_all(self, needs: list[_Need | str]) -> list[str | None]:
         count = sum(len(need.checks) for need in needs if isinstance(need, _Need))

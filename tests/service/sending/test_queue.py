@@ -55,6 +55,18 @@ def test_edus_wait_in_the_order_in_which_they_were_queued() -> None:
     assert rows == [b'{"content":{"number":%d},"edu_type":"m.test"}' % number for number in (2, 1)]
 
 
+def test_oldest_is_what_was_queued_first_of_both_kinds() -> None:
+    """An event or an EDU of that server, or nothing."""
+    db = World().db
+    with db.batch() as batch:
+        assert queue.oldest(batch, ONE) is None
+        queue.enqueue_edu(batch, ONE, {"edu_type": "m.test", "content": {}})
+        first = batch.next_count() - 1
+        queue.enqueue_event(batch, PduId(7, first + 10), [ONE, OTHER])
+    assert queue.oldest(db, ONE) == first
+    assert queue.oldest(db, OTHER) == first + 10
+
+
 async def test_sender_of_a_destination_is_woken() -> None:
     """Who waits on a destination's queue is woken once the row is durable."""
     db = World().db

@@ -287,6 +287,23 @@ async def test_typing_before_a_long_outage_ends_after_it(net: Network, alice: Us
     await sink.gets(lambda: sink.typing[1:] == [(alice.user_id, False)])
 
 
+async def test_typing_ends_after_a_long_outage_that_began_with_a_lost_answer(
+    net: Network, alice: User, room: str, sink: Sink
+) -> None:
+    """Whether the destination shows it nobody can know."""
+    net.board.lose_answers("one.test", TWO)
+    await type_in(alice, room, True, 4000)
+    await sink.gets(lambda: sink.typing == [(alice.user_id, True)])
+    net.board.down(TWO)
+    for _ in range(30):
+        await net.clock.advance(600)
+        await quiet()
+    net.board.heal()
+    await alice.send(room, "again")
+    await net.clock.advance(4 * 3600)
+    await sink.gets(lambda: sink.typing[1:] == [(alice.user_id, False)])
+
+
 # --- receipts ------------------------------------------------------------------------------------------------------
 
 
@@ -413,6 +430,19 @@ async def test_restart_ends_the_typing_that_was_told(tmp_path: Path) -> None:
     await until(world.wire.typing)
     await world.crash()
     await until(lambda: not world.wire.typing())
+    await world.close()
+
+
+async def test_receipt_from_before_the_first_transaction_survives_a_crash(tmp_path: Path) -> None:
+    """The sender had no time to hear of anything."""
+    world = World(tmp_path)
+    await quiet()
+    world.say(0)
+    world.read(0)
+    world.say(1)
+    await world.crash()
+    await world.settle()
+    assert set(world.wire.read()) == {world.rooms[0]}
     await world.close()
 
 

@@ -67,10 +67,11 @@ class Ephemera:
         if len(self.presence) > MAX_WAITING:
             del self.presence[next(iter(self.presence))]
 
-    def drop(self) -> None:
-        """Forget what is new, because the destination is out of reach; whom it takes for typing it must still hear of."""
+    def drop(self, typing: Iterable[tuple[RoomId, UserId]]) -> None:
+        """Forget what is new, because the destination is out of reach; of whom it takes for typing, or may (`typing`), it must still hear."""
         self.receipts.clear()
         self.presence.clear()
+        self.typing = {**dict.fromkeys(typing, 0), **self.typing}
         self.rooms = {room_id: None for room_id, _ in self.typing}
 
     def presence_due(self) -> int | None:

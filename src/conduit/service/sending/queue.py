@@ -102,6 +102,12 @@ def destinations(source: CacheSource) -> Iterator[ServerName]:
     return (ServerName(server) for server in sorted(known))
 
 
+def oldest(source: CacheSource, server: ServerName) -> int | None:
+    """Return the count of what has waited longest for the server, or `None`."""
+    rows = [trees.destination_queue.first(source, (server, kind)) for kind in (PDU, EDU)]
+    return min((row[0][2] for row in rows if row is not None), default=None)
+
+
 def lengths(source: CacheSource, server: ServerName) -> tuple[int, int]:
     """Return how many events (rooms, of a server that is behind) and how many EDUs wait for the server."""
     events = sum(1 for _ in trees.destination_queue.keys(source, (server, PDU)))

@@ -63,9 +63,10 @@ class _Destination:
         self.in_flight = transaction.in_flight(ctx.db, name)
         self.task: asyncio.Task[None] | None = None
         if not trees.servername_educount.has(ctx.db, name):
-            # So that after a restart it is known from where on to look for receipts.
+            # So that after a restart it is known from where on to look for receipts: this may be one that came before anything was sent.
             with ctx.db.batch() as batch:
-                trees.servername_educount.put(batch, name, max(0, ctx.db.current_count() - 1))
+                begun = queue.oldest(batch, name) or ctx.db.current_count()
+                trees.servername_educount.put(batch, name, max(0, begun - 1))
 
 
 class Sender:
@@ -283,7 +284,6 @@ class Sender:
         now = ctx.clock.now_ms()
         if now - min(failing.since, sent.ts) < catch_up.OUTAGE_MS:
             return
-        destination.ephemera.drop()
         await catch_up.fall_behind(ctx.db, server, now)
         if now - failing.since >= catch_up.DEAD_MS:
             dropped = await catch_up.drop_messages(ctx.db, server)
@@ -293,6 +293,7 @@ class Sender:
         with ctx.db.batch() as batch:
             transaction.reduce(batch, server, sent)
         destination.in_flight = transaction.in_flight(ctx.db, server)
+        destination.ephemera.drop(transaction.told_typing(ctx.db, server))
 
 
 def _fault(answer: WireAnswer) -> str | None:

@@ -46,7 +46,7 @@ def test_template_stands_on_what_is_newest_and_is_not_signed() -> None:
 
 
 def test_room_whose_members_are_still_to_come_is_not_offered() -> None:
-    """A server that has only just joined cannot tell others of the room, and does not know who is banned; leaving it is possible."""
+    """A server that has only just joined cannot tell others of the room, and does not know who is banned; who is known to be in it may leave."""
     world = World()
     room_id = world.create()
     world.join(room_id, EVE)
@@ -55,6 +55,8 @@ def test_room_whose_members_are_still_to_come_is_not_offered() -> None:
     for membership in ("join", "knock"):
         with pytest.raises(NotFound):
             resident.template(world.ctx, PEER, room_id, EVE, membership)
+    with pytest.raises(NotFound):
+        resident.template(world.ctx, PEER, room_id, UserId(f"@unknown:{PEER}"), "leave")
     assert resident.template(world.ctx, PEER, room_id, EVE, "leave")["event"]["content"] == {"membership": "leave"}
 
 

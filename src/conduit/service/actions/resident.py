@@ -70,7 +70,7 @@ def template(
     if spoken is not None and version.id not in spoken:
         raise IncompatibleRoomVersion("Your server does not speak the room's version", room_version=version.id)
     content: Json = {"membership": membership}
-    if membership != "leave":
+    if membership != "leave" or state.current_id(ctx.db, room_id, "m.room.member", user_id) is None:
         require_whole(ctx, room_id)
     if membership == "join" and restricted.needs_voucher(ctx.db, room_id, user_id, version):
         # Who is banned is told so, whatever the conditions say.

@@ -16,7 +16,7 @@ from conduit.service.rooms import members, partial, state, timeline
 from conduit.service.rooms.server_sight import ServerViewer
 from tests.support.client import User, segment
 from tests.support.federation import Incoming, Network, network
-from tests.support.outgoing import until
+from tests.support.outgoing import quiet, until
 from tests.support.scripted_room import ScriptedRoom
 
 ZOE = "@zoe:far.test"
@@ -341,3 +341,27 @@ async def test_servers_that_were_named_may_ask_for_what_they_are_sent() -> None:
         assert not viewer.sees(early)
         assert not ServerViewer(held.ctx.db, held.room_id, ServerName("third.test")).sees(known)
         await held.complete()
+
+
+async def test_room_is_completed_though_one_event_makes_its_server_fail() -> None:
+    """It is asked for with the whole state the next time; what that does not hold either is done without."""
+    async with network("two.test") as net:
+        held = Held(net)
+        held.room.servers = ["far.test"]
+        lost = held.room.member("@lost:far.test")
+        held.room.member(ZOE)
+        held.serve()
+        bob = await net["two.test"].register("bob")
+        held.room.peer.on("GET", f".*/event/.*{lost.event_id[1:]}", (500, {}))
+        held.may_tell.set()
+        await bob.post(f"/join/{held.room_id}?via=far.test", {})
+        await until(lambda: sum("/event/" in got.path for got in held.room.peer.received) >= 2)
+        await quiet()
+        assert partial.is_partial(held.ctx.db, held.room_id)
+        events, chain = held.room.whole()
+        told = [event.pdu for event in events if event is not lost]
+        held.room.peer.on("GET", ".*/state/.*", {"pdus": told, "auth_chain": [event.pdu for event in chain]})
+        await net.clock.advance(complete_room.FIRST_PAUSE)
+        await until(lambda: not partial.is_partial(held.ctx.db, held.room_id))
+        assert held.membership(ZOE) == "join"
+        assert held.membership("@lost:far.test") is None

@@ -45,6 +45,10 @@ JOIN_ARRAYS = frozenset({"state", "auth_chain"})
 """The lists of events in the answer to a join."""
 
 
+class _BrokenOff(Unreachable):
+    """The server fell silent while it was asked for single events."""
+
+
 async def complete(ctx: Context, room_id: RoomId, told: bytes = b"") -> None:
     """Fetch what is missing of a room, for as long as it takes. Returns when all is known, or nobody here is in the room any more.
 
@@ -56,6 +60,7 @@ async def complete(ctx: Context, room_id: RoomId, told: bytes = b"") -> None:
         del told  # it is large, and gone when all pieces are taken
         await _complete_as_told(ctx, room_id, parts)
     pause = FIRST_PAUSE
+    stumbled: set[ServerName] = set()
     while True:
         known = partial.find(ctx.db, room_id)
         if known is None:
@@ -66,9 +71,12 @@ async def complete(ctx: Context, room_id: RoomId, told: bytes = b"") -> None:
             return
         for server in _helpers(ctx, room_id, known):
             try:
-                await complete_from(ctx, room_id, known, server)
+                # Some single event may be what it failed at: what the whole state does not hold either is done without.
+                await complete_from(ctx, room_id, known, server, few=0 if server in stumbled else FEW)
             except (RemoteError, MatrixError, DiskFull) as error:
                 log.info("room_not_completed", room_id=room_id, server=server, reason=str(error))
+                if isinstance(error, _BrokenOff):
+                    stumbled.add(server)
             else:
                 return
         await ctx.clock.sleep(pause)
@@ -82,16 +90,19 @@ def _helpers(ctx: Context, room_id: RoomId, known: Partial) -> list[ServerName]:
     return [server for server in (*known.via, *others) if server != ctx.server_name][:MAX_SERVERS]
 
 
-async def complete_from(ctx: Context, room_id: RoomId, known: Partial, server: ServerName) -> None:
-    """Complete the room with what `server` tells of the state before the join; raises a `RemoteError` or a `MatrixError`."""
+async def complete_from(ctx: Context, room_id: RoomId, known: Partial, server: ServerName, *, few: int = FEW) -> None:
+    """Complete the room with what `server` tells of the state before the join; raises a `RemoteError` or a `MatrixError`.
+
+    Up to `few` events are asked for one by one, more with the whole state.
+    """
     version = versions.version_of(ctx.db, room_id)
     state_ids, chain_ids = await fetch.state_ids(ctx, server, room_id, known.event_id, seconds=_SECONDS, now=True)
     missing = await fetch.unknown(ctx, [*state_ids, *chain_ids])
-    answer, broken_off = await _fetch(ctx, server, room_id, version, known.event_id, missing)
+    answer, broken_off = await _fetch(ctx, server, room_id, version, known.event_id, missing, few)
     await _keep(ctx, room_id, server, answer)
     if broken_off is not None:
         # The room is not complete without the rest. Who is asked next need not tell what has come.
-        raise broken_off
+        raise _BrokenOff(server, broken_off.reason)
     await _settle(ctx, room_id, known, server, answer, state_ids)
 
 
@@ -132,11 +143,17 @@ async def _settle(
 
 
 async def _fetch(
-    ctx: Context, server: ServerName, room_id: RoomId, version: RoomVersion, at: EventId, missing: list[EventId]
+    ctx: Context,
+    server: ServerName,
+    room_id: RoomId,
+    version: RoomVersion,
+    at: EventId,
+    missing: list[EventId],
+    few: int,
 ) -> tuple[Answer, Unreachable | None]:
     """Return the missing events, each checked for itself, and why the server no longer answered if it fell silent before the last of them."""
     federation = ctx.outbound.federation
-    if len(missing) > FEW:
+    if len(missing) > few:
         target = federation.path("/_matrix/federation/v1/state", room_id) + "?" + urlencode({"event_id": at})
         body = (
             await federation.exchange(

@@ -264,6 +264,7 @@ async def test_state_of_which_a_part_does_not_come_is_not_taken(net: Network) ->
     near, last = guest.message("near"), guest.message("last")
     guest.peer.on("POST", "/_matrix/federation/v1/get_missing_events/.*", {"events": [near.pdu]})
     guest.peer.on("GET", f"/_matrix/federation/v1/event/.*{topics[1].event_id[1:]}", (503, {}))
+    guest.peer.on("GET", "/_matrix/federation/v1/state/.*", (503, {}))
     await guest.send(last)
     assert status(net, last) is None
     assert ("m.room.topic", "0") not in current(net, room)
@@ -271,6 +272,22 @@ async def test_state_of_which_a_part_does_not_come_is_not_taken(net: Network) ->
     await guest.send(last)
     assert is_shown(net, last)
     assert {current(net, room)["m.room.topic", str(number)] for number in range(3)} == {one.event_id for one in topics}
+
+
+async def test_state_comes_whole_from_a_server_that_fails_at_one_event_of_it(net: Network) -> None:
+    """What has come by itself is not taken from it again."""
+    _, room = await room_of(net)
+    guest = await Guest.enter(net, room)
+    guest.serve()
+    topics = [guest.state_event("m.room.topic", {"topic": str(number)}, key=str(number)) for number in range(3)]
+    guest.message("lost")
+    near, last = guest.message("near"), guest.message("last")
+    guest.peer.on("POST", "/_matrix/federation/v1/get_missing_events/.*", {"events": [near.pdu]})
+    guest.peer.on("GET", f"/_matrix/federation/v1/event/.*{topics[1].event_id[1:]}", (503, {}))
+    await guest.send(last)
+    assert is_shown(net, last)
+    assert {current(net, room)["m.room.topic", str(number)] for number in range(3)} == {one.event_id for one in topics}
+    assert len(guest.asked("/v1/state/")) == 1
 
 
 async def test_event_that_follows_older_ones_beside_our_join_is_taken() -> None:

@@ -350,34 +350,35 @@ async def _fetch_state(
 ) -> Answer:
     missing = await unknown(ctx, event_ids)
     answer = Answer(event.version, event.room_id)
-    if len(missing) > min(FEW, budget.requests):
-        if not budget.spend_whole_state():
-            raise BadJson("too much has been asked for already")
-        federation = ctx.outbound.federation
-        target = federation.path(_PREFIX + "state", event.room_id) + "?" + urlencode({"event_id": at})
-        async with ctx.outbound.background.place(event.room_id, server):
-            whole = await federation.exchange(
-                "GET",
-                server,
-                target,
-                seconds=_LONG_SECONDS,
-                max_bytes=_MAX_STATE_BYTES,
-                now=server == budget.origin,
-            )
-        body = whole.body
-        del whole
-        await ctx.outbound.keyring.prefetch(body)
-        parts = pieces(body, _STATE_ARRAYS)
-        del body
-        return await foreign_state.read(
-            ctx, event.version, event.room_id, parts, _STATE_ARRAYS, only=frozenset(missing)
+    if len(missing) <= min(FEW, budget.requests):
+        try:
+            await _one_by_one(ctx, server, answer, missing, budget)
+        except RemoteError:
+            # Perhaps it fails at one of them only. What has come is not asked for again, of nobody.
+            await _keep(ctx, answer)
+            missing = [event_id for event_id in missing if event_id not in answer.events]
+        else:
+            return answer
+    return await _whole_state(ctx, server, event, at, missing, budget)
+
+
+async def _whole_state(
+    ctx: Context, server: ServerName, event: Event, at: EventId, missing: list[EventId], budget: Budget
+) -> Answer:
+    if not budget.spend_whole_state():
+        raise BadJson("too much has been asked for already")
+    federation = ctx.outbound.federation
+    target = federation.path(_PREFIX + "state", event.room_id) + "?" + urlencode({"event_id": at})
+    async with ctx.outbound.background.place(event.room_id, server):
+        whole = await federation.exchange(
+            "GET", server, target, seconds=_LONG_SECONDS, max_bytes=_MAX_STATE_BYTES, now=server == budget.origin
         )
-    try:
-        await _one_by_one(ctx, server, answer, missing, budget)
-    except RemoteError:
-        await _keep(ctx, answer)  # who is asked next need not tell it again
-        raise
-    return answer
+    body = whole.body
+    del whole
+    await ctx.outbound.keyring.prefetch(body)
+    parts = pieces(body, _STATE_ARRAYS)
+    del body
+    return await foreign_state.read(ctx, event.version, event.room_id, parts, _STATE_ARRAYS, only=frozenset(missing))
 
 
 async def _remember(ctx: Context, room_id: RoomId, at: EventId, event_ids: list[EventId], *, is_rejected: bool) -> bool:

@@ -10,7 +10,7 @@ import pytest
 from conduit.database.layouts import REJECTED, SOFT_FAILED
 from conduit.protocol.ids import EventId, RoomId, ServerName
 from conduit.protocol.pdu import Event
-from conduit.service.rooms import dropped, members, state, timeline
+from conduit.service.rooms import dropped, members, state, timeline, versions
 from tests.support.client import segment
 from tests.support.federation import Network, network
 from tests.support.guest import Guest, current, is_shown, room_of, status, tips
@@ -273,3 +273,28 @@ async def test_memberships_and_counts_follow_a_merge_that_no_event_makes(net: Ne
     section = (await alice.sync(since=since))["rooms"]["join"][room]
     told = [*section["timeline"]["events"], *section.get("state", {}).get("events", [])]
     assert now["m.room.member", guest.user_id] in {event["event_id"] for event in told}
+
+
+async def test_advisory_09_refused_events_that_follow_each_other_cost_no_more_and_more(
+    net: Network, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each is read once to find what lies behind it, however long the line of them grows."""
+    _, room = await room_of(net, state_default=50)
+    guest = await Guest.enter(net, room)
+    refused = [guest.state_event("m.room.topic", {"topic": str(number)}) for number in range(100)]
+    reads = 0
+    stored_event = versions.stored_event
+
+    def counted(source: Any, event_id: EventId) -> bytes | None:
+        nonlocal reads
+        reads += 1
+        return stored_event(source, event_id)
+
+    monkeypatch.setattr(versions, "stored_event", counted)
+    await guest.send(*refused[:50])
+    await guest.send(*refused[50:])
+    good = guest.message("good")
+    await guest.send(good)
+    assert is_shown(net, good)
+    assert tips(net, room) == {good.event_id}
+    assert reads <= 3 * len(refused)

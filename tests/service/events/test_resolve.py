@@ -9,12 +9,15 @@ from collections.abc import AsyncIterator
 import psutil  # type: ignore[import-untyped]
 import pytest
 
-from conduit.protocol.ids import RoomId
+from conduit.protocol.ids import EventId, RoomId
+from conduit.protocol.room_versions import ROOM_VERSIONS
 from conduit.service.events import resolve
 from conduit.service.rooms import state
 from tests.support import invariants
 from tests.support.federation import Network, network
 from tests.support.guest import Guest, room_of
+
+VERSION = ROOM_VERSIONS["10"]
 
 
 @pytest.fixture
@@ -105,3 +108,23 @@ def test_helper_process_ends_with_a_server_that_is_killed() -> None:
     out = subprocess.run([sys.executable, "-c", _ORPHAN], capture_output=True, text=True, timeout=60).stdout
     # The helper has the output too, so that reading it to its end has waited for the helper's.
     assert not psutil.pid_exists(int(out)) or psutil.Process(int(out)).status() == psutil.STATUS_ZOMBIE
+
+
+async def test_advisory_09_long_line_of_power_levels_is_not_walked_in_the_loop(
+    net: Network, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two small states differ in a topic, but the topics' order follows from all power levels that the room has had: that is looked at beside the loop, with the same result."""
+    monkeypatch.setattr(resolve, "LONG_CHAIN", 40)
+    alice, room = await room_of(net)
+    ctx = net["one.test"].ctx
+    for number in range(60):
+        await alice.set_state(room, "m.room.power_levels", {"users": {alice.user_id: 100}, "x": number})
+    tips = [await alice.set_state(room, "m.room.topic", {"topic": name}) for name in ("one", "two")]
+    states = [state.after(ctx.db, EventId(tip)) or 0 for tip in tips]
+    with ctx.db.batch() as batch:
+        assert resolve.at_once(batch, VERSION, states) is None
+    number = await resolve.resolve_states(ctx, RoomId(room), VERSION, states)
+    monkeypatch.setattr(resolve, "LONG_CHAIN", 1000)
+    ctx.db.cache_pool.clear()
+    with ctx.db.batch() as batch:
+        assert resolve.at_once(batch, VERSION, states) == number

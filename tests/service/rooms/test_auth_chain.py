@@ -71,3 +71,14 @@ def test_unknown_events_end_a_chain() -> None:
         short = short_ids.ensure_event(batch, EventId("$unknown"))
     assert auth_chain.chain(world.db, [short]) == set()
     assert auth_chain.auth_of(world.db, short) == ()
+
+
+def test_whether_a_chain_is_long_is_told_without_walking_all_of_it() -> None:
+    """Events and chain together count, each once."""
+    world = World()
+    room_id = world.create()
+    topic = world.set(room_id, ALICE, "m.room.topic", {"topic": "x"})
+    whole = auth_chain.with_chain(world.db, shorts(world, topic.event_id))
+    assert auth_chain.is_long(world.db, shorts(world, topic.event_id), len(whole) - 1)
+    assert not auth_chain.is_long(world.db, shorts(world, topic.event_id), len(whole))
+    assert not auth_chain.is_long(world.db, [], 0)

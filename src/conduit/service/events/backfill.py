@@ -70,13 +70,12 @@ def hole_before(source: CacheSource, room_id: RoomId, start: Cut, end: Cut) -> H
 
 def _missing_at_bottom(source: CacheSource, room_id: RoomId) -> tuple[EventId, ...]:
     oldest = islice(timeline.scan(source, room_id), _BOTTOM)
-    version = versions.version_of(source, room_id)
-    return _unknown(source, [prev for _, event in oldest for prev in event.prev_events], version)
+    return _unknown(source, [prev for _, event in oldest for prev in event.prev_events])
 
 
-def _unknown(source: CacheSource, cited: Iterable[EventId], version: RoomVersion) -> tuple[EventId, ...]:
+def _unknown(source: CacheSource, cited: Iterable[EventId]) -> tuple[EventId, ...]:
     """Return those of events that are neither held in the timeline nor refused; in place of the refused ones, what these follow."""
-    return judge.missing_behind(source, cited, version, _MAX_BEHIND)
+    return judge.missing_behind(source, cited, _MAX_BEHIND)
 
 
 def _is_done(source: CacheSource, event_id: EventId) -> bool:
@@ -237,7 +236,7 @@ async def _place(ctx: Context, room_id: RoomId, hole: Hole, put: list[tuple[Even
                     fill_in(batch, event, place, state_before=before, state_after=after)
             if hole.live:
                 behind = [prev for event, _, _ in put for prev in event.prev_events]
-                left = _unknown(batch, [*hole.missing, *behind], versions.version_of(batch, room_id))
+                left = _unknown(batch, [*hole.missing, *behind])
                 if left:
                     trees.room_gap.put(batch, (room, hole.live), list(left))
                 else:

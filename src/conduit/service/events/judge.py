@@ -23,7 +23,6 @@ from conduit.protocol import event_auth
 from conduit.protocol.errors import Forbidden
 from conduit.protocol.ids import EventId, RoomId, ServerName
 from conduit.protocol.pdu import Event
-from conduit.protocol.room_versions import RoomVersion
 from conduit.service.context import Context
 from conduit.service.events import foreign_state, resolve
 from conduit.service.events.accept import accept
@@ -108,7 +107,7 @@ def settle(
         if isinstance(found, Lacking):
             return found
         current = found
-    gap = missing_behind(batch, event.prev_events, event.version, _MAX_BEHIND)
+    gap = missing_behind(batch, event.prev_events, _MAX_BEHIND)
     accept(
         ctx,
         batch,
@@ -253,9 +252,7 @@ def _is_own(ctx: Context, source: CacheSource, leaf: leaves.Leaf) -> bool:
     return event is not None and event.server_name == ctx.server_name
 
 
-def missing_behind(
-    source: CacheSource, cited: Iterable[EventId], version: RoomVersion, bound: int
-) -> tuple[EventId, ...]:
+def missing_behind(source: CacheSource, cited: Iterable[EventId], bound: int) -> tuple[EventId, ...]:
     """Return those of events that have no place in the timeline and were not refused; in place of the refused ones, what these follow (CVE-2026-45076).
 
     At most `bound` events are looked at.
@@ -272,8 +269,7 @@ def missing_behind(
         if facts is None or facts.status not in (REJECTED, SOFT_FAILED):
             missing.append(event_id)
             continue
-        refused = timeline.stored(source, event_id, version)
-        waiting.extend(() if refused is None else refused.prev_events)
+        waiting.extend(timeline.previous(source, event_id))
     return tuple(missing)
 
 

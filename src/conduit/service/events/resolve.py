@@ -11,7 +11,7 @@ Source: rooms/v1, rooms/v2 and rooms/v12, "State resolution".
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import structlog
@@ -31,10 +31,14 @@ log = structlog.get_logger(__name__)
 
 AT_ONCE = 4000
 """Up to so many entries of all states together are resolved in the loop: 20 ms at the most."""
+LONG_CHAIN = 500
+"""If more events than that authorise those in conflict, the resolution is not for the loop either, however small the states."""
 FEW_EVENTS = 1000
 """Up to so many events are looked at in a thread; more in a process of their own."""
 STEP = 1000
-"""How many events are gathered between two chances for others to run."""
+"""Of how many events the edges are gathered between two chances for others to run."""
+EVENT_STEP = 100
+"""How many events are decoded between two such chances; each may have 64 KiB."""
 _NO_KEY = 0
 """Stands for a state key that no room has ever had."""
 
@@ -58,7 +62,7 @@ def at_once(batch: Batch, version: RoomVersion, states: Sequence[int]) -> int | 
         return known
     distinct = _distinct(states)
     sets = [state.ids(batch, number) for number in distinct]
-    if sum(map(len, sets)) > AT_ONCE:
+    if sum(map(len, sets)) > AT_ONCE or _is_long(batch, sets):
         return None
 
     def fetch(short: int) -> Event | None:
@@ -75,6 +79,14 @@ def at_once(batch: Batch, version: RoomVersion, states: Sequence[int]) -> int | 
         version, sets, fetch, auth_of=lambda short: auth_chain.auth_of(batch, short), key_of=key_of, rejected=rejected
     )
     return _store(batch, distinct, resolved)
+
+
+def _is_long(source: CacheSource, sets: Sequence[Mapping[int, int]]) -> bool:
+    """Tell whether very many events authorise those in conflict, or lie along the line of power levels by which they are ordered."""
+    unconflicted, conflicted = state_res.split(sets)
+    power_levels = short_ids.short_statekey(source, "m.room.power_levels", "")
+    agreed = {unconflicted[power_levels]} if power_levels in unconflicted else set()
+    return bool(conflicted) and auth_chain.is_long(source, conflicted | agreed, LONG_CHAIN)
 
 
 async def resolve_states(ctx: Context, room_id: RoomId, version: RoomVersion, states: Sequence[int]) -> int:
@@ -153,16 +165,16 @@ async def _gather(source: CacheSource, version: RoomVersion, sets: Sequence[Mapp
         waiting += {cited for short in step for cited in edges[short] if cited not in edges} - set(waiting)
         await asyncio.sleep(0)
     power_levels = short_ids.short_statekey(source, "m.room.power_levels", "")
-    wanted = auth_chain.with_chain(source, conflicted)
+    wanted = _with_chain(edges, conflicted)
     if power_levels in unconflicted:
-        wanted |= auth_chain.with_chain(source, [unconflicted[power_levels]])
+        wanted |= _with_chain(edges, [unconflicted[power_levels]])
     keys: dict[tuple[str, str], int] = {}
     events: dict[int, bytes] = {}
     for pair in (("m.room.create", ""), ("m.room.power_levels", ""), ("m.room.join_rules", "")):
         keys[pair] = short_ids.short_statekey(source, *pair) or _NO_KEY
     waiting = list(wanted)
-    for start in range(0, len(waiting), STEP):
-        for event in _take(source, waiting[start : start + STEP], events):
+    for start in range(0, len(waiting), EVENT_STEP):
+        for event in _take(source, waiting[start : start + EVENT_STEP], events):
             pairs = auth_types_for(event.type, event.sender, event.state_key, event.content, version)
             if event.state_key is not None:
                 pairs.append((event.type, event.state_key))
@@ -171,10 +183,20 @@ async def _gather(source: CacheSource, version: RoomVersion, sets: Sequence[Mapp
                     keys[pair] = short_ids.short_statekey(source, *pair) or _NO_KEY
         await asyncio.sleep(0)
     further = [unconflicted[key] for key in keys.values() if key in unconflicted and unconflicted[key] not in events]
-    for start in range(0, len(further), STEP):
-        _take(source, further[start : start + STEP], events)
+    for start in range(0, len(further), EVENT_STEP):
+        _take(source, further[start : start + EVENT_STEP], events)
         await asyncio.sleep(0)
     return Problem(version.id, [dict(one) for one in sets], keys, edges, events, frozenset(rejected))
+
+
+def _with_chain(edges: Mapping[int, Sequence[int]], shorts: Iterable[int]) -> set[int]:
+    found = set(shorts)
+    waiting = list(found)
+    while waiting:
+        new = [cited for cited in edges[waiting.pop()] if cited not in found]
+        found.update(new)
+        waiting += new
+    return found
 
 
 def _take(source: CacheSource, shorts: list[int], events: dict[int, bytes]) -> list[Event]:

@@ -33,6 +33,18 @@ def chain(source: CacheSource, shorts: Iterable[int]) -> set[int]:
     return found
 
 
+def is_long(source: CacheSource, shorts: Iterable[int], most: int) -> bool:
+    """Tell whether short events and their auth chains are more than `most`; no more than that are looked at."""
+    seen = set(shorts)
+    waiting = list(seen)
+    while waiting and len(seen) <= most:
+        known = timeline.facts(source, waiting.pop())
+        new = () if known is None else [cited for cited in known.auth if cited not in seen]
+        seen.update(new)
+        waiting += new
+    return len(seen) > most
+
+
 def with_chain(source: CacheSource, shorts: Iterable[int]) -> set[int]:
     """Return short events and their auth chains."""
     starts = set(shorts)

@@ -121,7 +121,8 @@ def remaining(source: CacheSource, event: Event) -> list[Leaf]:
     return [leaf for leaf in held if leaf.event_id not in previous]
 
 
-_MAX_BEHIND = 1000
+_MAX_BEHIND = 200
+"""How many events are looked at behind refused ones; leaves further back stay until they are folded."""
 
 
 def _behind_unaccepted(source: CacheSource, event: Event) -> set[EventId]:
@@ -133,8 +134,7 @@ def _behind_unaccepted(source: CacheSource, event: Event) -> set[EventId]:
         known = timeline.meta(source, event_id)
         if known is None or known.status not in (REJECTED, SOFT_FAILED):
             continue
-        stored = timeline.stored(source, event_id, event.version)
-        new = set() if stored is None else set(stored.prev_events) - found
+        new = set(timeline.previous(source, event_id)) - found
         found |= new
         waiting += new
     return found

@@ -427,12 +427,14 @@ async def test_two_homeservers_invite_refuse_and_invite_again(version: str) -> N
     async with network("one.test", "two.test") as both:
         alice, bob = await both["one.test"].register("alice"), await both["two.test"].register("bob")
         room = await alice.create_room(preset="private_chat", room_version=version, name="Both")
+        db = both["one.test"].ctx.db
         for _ in range(2):
             await alice.invite(room, bob.user_id)
             assert room in await invited(bob)
             await bob.join(room)
             await alice.send(room, "welcome")
             await bob.leave(room)
+            await until(lambda: members.membership(db, RoomId(room), UserId(bob.user_id)) == "leave")
         await alice.invite(room, bob.user_id)
         shown = (await invited(bob))[room]["invite_state"]["events"]
         assert {"name": "Both"} in [item["content"] for item in shown]

@@ -8,12 +8,14 @@ from typing import Any
 import pytest
 
 from conduit.config.schema import Rate, RateLimits
+from conduit.database import trees
 from conduit.protocol.ids import EventId
 from conduit.protocol.room_versions import SUPPORTED
 from conduit.service.rooms import members, state, timeline
 from tests.support.client import segment
 from tests.support.federation import Network, network
 from tests.support.guest import Guest, worked_off
+from tests.support.scripted_room import ScriptedRoom
 
 
 @pytest.fixture
@@ -253,3 +255,21 @@ async def test_advisory_25_ephemeral_data_counts_as_requests() -> None:
         await peer.put("one.test", "/_matrix/federation/v1/send/3", {"pdus": [], "edus": edus}, "M_LIMIT_EXCEEDED")
         net.clock.jump(30)
         await peer.put("one.test", "/_matrix/federation/v1/send/3", {"pdus": [], "edus": edus})
+
+
+async def test_advisory_25_of_servers_that_share_no_room_nothing_is_kept(net: Network) -> None:
+    """Whoever has a domain has any number of names: transactions under each of them leave no trace, nor do messages for devices that are not here."""
+    alice = await net["one.test"].register("alice")
+    guest = await Guest.enter(net, await alice.create_room(preset="public_chat"))
+    db = net["one.test"].ctx.db
+    before = list(trees.received_transaction.keys(db))
+    lost = {"sender": "@a:h0.evil.test", "type": "x", "message_id": "1", "messages": {"@nobody:one.test": {"*": {}}}}
+    elsewhere = ScriptedRoom(net.peer("h0.evil.test")).say("@creator:h0.evil.test", "of no interest")
+    for number in range(5):
+        edus = [{"edu_type": "m.direct_to_device", "content": {**lost, "sender": f"@a:h{number}.evil.test"}}]
+        answer = await net.peer(f"h{number}.evil.test").send("one.test", [elsewhere], edus)
+        assert all("error" in found for found in answer["pdus"].values())
+    assert list(trees.received_transaction.keys(db)) == before
+    assert trees.todevice_received.first(db) is None
+    await guest.send(guest.message("hello"))
+    assert list(trees.received_transaction.keys(db)) == ["peer.test"]

@@ -9,7 +9,7 @@ import pytest
 
 from conduit.database import trees
 from conduit.protocol.errors import LimitExceeded
-from conduit.protocol.ids import EventId, RoomId
+from conduit.protocol.ids import EventId, RoomId, ServerName
 from conduit.protocol.pdu import Event
 from conduit.service.events import staging
 from conduit.service.rooms import dropped, members, timeline
@@ -51,12 +51,12 @@ async def test_events_wait_in_order_and_are_read_again_without_memory(net: Netwo
     assert trees.stagedpdu.first(ctx.db) is None
 
 
-async def test_only_so_much_of_one_server_waits(net: Network, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Who floods is told to come back later; what is removed makes room."""
+async def test_advisory_25_only_so_much_of_one_owner_waits(net: Network, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who floods is told to come back later, under whatever name; what is removed makes room."""
     _, room = await room_of(net)
     guest = await Guest.enter(net, room)
     ctx = net["one.test"].ctx
-    monkeypatch.setattr(staging, "MAX_OF_ORIGIN", 3)
+    monkeypatch.setattr(staging, "MAX_OF_OWNER", 3)
     pdus = [guest.message(str(number)).pdu for number in range(4)]
     origin = guest.join.server_name
     offers = await staging.examine(ctx, origin, pdus[:2]) + await staging.examine(ctx, origin, pdus[2:])
@@ -66,6 +66,9 @@ async def test_only_so_much_of_one_server_waits(net: Network, monkeypatch: pytes
         staging.take_in(ctx, batch, origin, offers[:2])
         with pytest.raises(LimitExceeded):
             staging.take_in(ctx, batch, origin, offers[2:])
+        with pytest.raises(LimitExceeded):
+            staging.take_in(ctx, batch, ServerName(f"h1.{origin}"), offers[2:])
+        staging.take_in(ctx, batch, ServerName("other.example"), ())
         [short] = staging.rooms(batch)
         staging.remove(batch, short, staging.waiting(batch, short, 0, 1)[0][0])
         staging.take_in(ctx, batch, origin, offers[2:])
@@ -76,6 +79,7 @@ async def test_latest_transactions_are_remembered(net: Network) -> None:
     """Of each server the last few, which is all that it may send again."""
     ctx = net["one.test"].ctx
     origin = net.peer("peer.test").name
+    await Guest.enter(net, (await room_of(net))[1])
     for number in range(5):
         with ctx.db.batch() as batch:
             staging.remember(batch, origin, str(number), {f"${number}": {}})  # type: ignore[arg-type]

@@ -50,8 +50,7 @@ def receive(ctx: Context, origin: ServerName, content: Mapping[str, Any]) -> Non
     with ctx.db.batch() as batch:
         if not isinstance(messages, dict) or trees.todevice_received.has(batch, key):
             return
-        trees.todevice_received.put(batch, key, ctx.clock.now_ms())
-        _REMEMBERED.set(batch, origin, _REMEMBERED.get(batch, origin) + 1)
+        taken = 0
         left = MAX_MESSAGES
         for user_id, devices in islice(messages.items(), MAX_MESSAGES):
             if not is_user_id(user_id) or server_name_of(user_id) != ctx.server_name or not isinstance(devices, dict):
@@ -60,9 +59,12 @@ def receive(ctx: Context, origin: ServerName, content: Mapping[str, Any]) -> Non
                 device: message for device, message in islice(devices.items(), left) if isinstance(message, dict)
             }
             left -= len(devices)
-            to_device.deliver(batch, UserId(str(sender)), event_type, UserId(user_id), contents)
+            taken += to_device.deliver(batch, UserId(str(sender)), event_type, UserId(user_id), contents)
             if left <= 0:
                 break
+        if taken:
+            trees.todevice_received.put(batch, key, ctx.clock.now_ms())
+            _REMEMBERED.set(batch, origin, _REMEMBERED.get(batch, origin) + 1)
     if _REMEMBERED.get(ctx.db, origin) >= MAX_REMEMBERED:
         ctx.outbound.flights.start(ctx.tasks, ("to-device notes", origin), lambda: _sweep_at_once(ctx, origin))
 

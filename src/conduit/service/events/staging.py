@@ -25,10 +25,11 @@ from conduit.protocol.room_versions import ROOM_VERSIONS, RoomVersion
 from conduit.service.context import Context
 from conduit.service.events import incoming, judge
 from conduit.service.outbound.keyring import NoKey
+from conduit.service.outbound.turns import household
 from conduit.service.rooms import dropped, members, partial, server_access, short_ids, state, versions
 
-MAX_OF_ORIGIN = 5000
-"""How many events of one server may wait. Who sends more is told to come back later."""
+MAX_OF_OWNER = 5000
+"""How many events of one owner's servers may wait. Who sends more is told to come back later."""
 MAX_EARLY = 500
 """The same while rooms are being joined: how many may wait if one more is of such a room."""
 RETRY_MS = 10_000
@@ -64,11 +65,12 @@ class Staged(NamedTuple):
     """The event when its signatures were verified; `None` if they still are to be."""
 
 
-def _load_waiting(source: CacheSource, origin: str) -> int:
-    return sum(1 for _, (sender, _) in trees.stagedpdu.scan(source) if sender == origin)
+def _load_waiting(source: CacheSource, owner: str) -> int:
+    return sum(1 for _, (sender, _) in trees.stagedpdu.scan(source) if household(ServerName(sender)) == owner)
 
 
-_WAITING: Cached[str, int] = Cached("staged_of_origin", load=_load_waiting, weigh=lambda count: 60)
+_WAITING: Cached[str, int] = Cached("staged_of_owner", load=_load_waiting, weigh=lambda count: 60)
+"""How many events of an owner's servers wait: anybody can have any number of names."""
 _STAGED: Cached[tuple[int, int], Staged | None] = Cached(
     "staged_event",
     load=lambda source, key: None,
@@ -83,7 +85,12 @@ def answered(source: CacheSource, origin: ServerName, txn_id: str) -> Answer | N
 
 
 def remember(batch: Batch, origin: ServerName, txn_id: str, answer: Answer) -> None:
-    """Let a transaction be answered: all that it holds has taken effect."""
+    """Let a transaction be answered: all that it holds has taken effect.
+
+    Of a server that shares no room nothing is kept: nothing that it can tell takes effect twice, and anybody can have any number of names.
+    """
+    if trees.serverroomids.first(batch, (origin,)) is None:
+        return
     known = trees.received_transaction.get(batch, origin) or []
     trees.received_transaction.put(batch, origin, [*known[1 - KEPT_ANSWERS :], [txn_id, answer]])
 
@@ -132,7 +139,7 @@ def take_in(ctx: Context, batch: Batch, origin: ServerName, offers: Sequence[Off
 
 
 def _require_space(source: CacheSource, origin: ServerName, count: int) -> None:
-    if count and _WAITING.get(source, origin) + count > MAX_OF_ORIGIN:
+    if count and _WAITING.get(source, household(origin)) + count > MAX_OF_OWNER:
         raise LimitExceeded("Too many of your events are waiting here", retry_after_ms=RETRY_MS)
 
 
@@ -149,7 +156,8 @@ def _stage(doors: _Doors, batch: Batch, offer: Offer, event: Event) -> str | Non
     count = batch.next_count()
     trees.stagedpdu.put(batch, (room, count), (origin, orjson.dumps(event.pdu)))
     _STAGED.set(batch, (room, count), Staged(room, count, origin, event, offer.essence, offer.checked))
-    _WAITING.set(batch, origin, _WAITING.get(batch, origin) + 1)
+    owner = household(origin)
+    _WAITING.set(batch, owner, _WAITING.get(batch, owner) + 1)
     batch.wake(("staged", room_id))
     return None
 
@@ -182,7 +190,7 @@ class _Doors:
             version = partial.version_being_joined(source, room_id)
             if version is None:
                 raise Forbidden("This server is not in the room")
-            if _WAITING.get(source, origin) >= MAX_EARLY:
+            if _WAITING.get(source, household(origin)) >= MAX_EARLY:
                 raise Forbidden("This server is not in the room yet")
         server_access.require(source, room_id, origin)
         return room_id, version
@@ -273,4 +281,5 @@ def remove(batch: Batch, room: int, count: int) -> None:
         return
     trees.stagedpdu.delete(batch, (room, count))
     _STAGED.forget(batch, (room, count))
-    _WAITING.set(batch, row[0], max(_WAITING.get(batch, row[0]) - 1, 0))
+    owner = household(ServerName(row[0]))
+    _WAITING.set(batch, owner, max(_WAITING.get(batch, owner) - 1, 0))

@@ -34,8 +34,9 @@ MAX_BYTES_OF_STRANGERS = 1 << 20
 
 def deliver(
     batch: Batch, sender: UserId, event_type: str, user_id: UserId, contents: Mapping[str, Mapping[str, Any]]
-) -> None:
-    """Queue a message for devices of one local user; `*` stands for all of them. Unknown devices are passed over, and those of which the inbox is too full."""
+) -> int:
+    """Queue a message for devices of one local user; `*` stands for all of them. Unknown devices are passed over, and those of which the inbox is too full. Return how many took it."""
+    taken = 0
     own = devices.ids(batch, user_id)
     for wanted, content in contents.items():
         targets: Iterable[str] = own if wanted == "*" else (device for device in own if device == wanted)
@@ -46,7 +47,10 @@ def deliver(
                 log.warning("inbox_full", user_id=user_id, device_id=device_id, sender=sender)
                 continue
             trees.todeviceid_events.put(batch, (user_id, device_id, batch.next_count()), message)
-    batch.wake(("user", user_id))
+            taken += 1
+    if taken:
+        batch.wake(("user", user_id))
+    return taken
 
 
 def _size(message: Mapping[str, Any]) -> int:

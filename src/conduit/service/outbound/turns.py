@@ -10,6 +10,7 @@ import asyncio
 from collections import Counter, deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import lru_cache
 from ipaddress import ip_address
 from typing import NamedTuple
 
@@ -20,6 +21,7 @@ _SHORT = 3
 _COUNTRY = 2
 
 
+@lru_cache(maxsize=10_000)
 def household(server: ServerName) -> str:
     """Return the domain that somebody has registered for a server's name, as far as can be told without a list of registries; of an address its network."""
     host = server.rpartition(":")[0] if server.rpartition(":")[2].isdigit() else server

@@ -121,7 +121,7 @@ async def test_members_asked_for_too_early_are_waited_for() -> None:
 
 
 async def test_completion_shows_in_sync_and_tracks_devices() -> None:
-    """A client that wants all members gets those that have become known, in the next /sync."""
+    """A client that wants all members gets those that have become known, in the next /sync, and hears that their device lists are to be asked for."""
     async with network("two.test") as net:
         held = Held(net)
         held.room.member(ZOE)
@@ -129,8 +129,12 @@ async def test_completion_shows_in_sync_and_tracks_devices() -> None:
         bob = await net["two.test"].register("bob")
         await held.join(bob)
         since = (await bob.sync())["next_batch"]
+        update = {"user_id": ZOE, "device_id": "NEW", "stream_id": 3, "prev_id": []}
+        await held.room.peer.send("two.test", [], [{"edu_type": "m.device_list_update", "content": update}])
+        assert "device_lists" not in await bob.get("/sync", params={"since": since})
         await held.complete()
         news = await bob.sync(since)
+        assert ZOE in news["device_lists"]["changed"]
         told = news["rooms"]["join"][held.room_id]["state"]["events"]
         assert ZOE in [event["state_key"] for event in told]
 

@@ -37,6 +37,8 @@ MISSING_AT_A_TIME = 20
 """How many missing events are asked for in one request; others give no more."""
 MAX_REQUESTS = 60
 MAX_SECONDS = 300.0
+MAX_OLDER = 5
+"""How many events from before all that is known an event may follow."""
 MAX_WHOLE_STATES = 4
 """How many whole states are fetched for one event: each may be a hundred megabytes, and what of it is valid is kept."""
 FEW = 60
@@ -170,10 +172,12 @@ def in_order(events: dict[EventId, Event]) -> list[Event]:
 
 
 async def is_older(ctx: Context, server: ServerName, event: Event, missing: Sequence[EventId], budget: Budget) -> bool:
-    """Tell whether all events of `missing`, which `event` follows, lie before what is known of the room, by what `server` shows of them.
+    """Tell whether all events of `missing`, which `event` follows, lie before what is known of the room, by what `server` shows of them. Of many it is not asked.
 
     `missing_events` leaves such out. Who joins while others talk is sent events that follow older ones beside the join.
     """
+    if len(missing) > MAX_OLDER:
+        return False
     oldest = _oldest_depth(ctx, event.room_id)
     answer = Answer(event.version, event.room_id)
     try:

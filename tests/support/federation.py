@@ -165,8 +165,11 @@ class Switchboard:
         return answer
 
     async def close(self) -> None:
-        """Wait for what is under way."""
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        """Wait for what is under way; what hangs, because a test has failed before it let it go on, is ended."""
+        if self._tasks:
+            _, hanging = await asyncio.wait(self._tasks, timeout=GUARD_SECONDS)
+            for task in hanging:
+                task.cancel()
 
 
 async def _answered(endpoint: Endpoint, incoming: Incoming) -> WireAnswer:

@@ -10,6 +10,7 @@ import pytest
 
 from conduit.protocol.errors import BadJson
 from conduit.protocol.ids import EventId, RoomId, ServerName
+from conduit.protocol.pdu import Event
 from conduit.service.events import fetch
 from conduit.service.outbound import build
 from conduit.service.rooms import short_ids, state, state_layers, timeline
@@ -334,3 +335,51 @@ async def test_state_that_was_found_out_meanwhile_stays(net: Network) -> None:
         head = head._replace(state=state_layers.with_event(batch, head.state, extra, other))
     assert await fetch.state_at(ctx, guest.join.server_name, near, lost.event_id, budget)
     assert state.after(ctx.db, lost.event_id) == head.state
+
+
+async def odd(guest: Guest, name: str, *, padding: int = 0) -> tuple[Event, Event]:
+    """Return a change of a member's name that was never sent, and a message that cites it."""
+    root = guest.tip
+    content = {"membership": "join", "displayname": name, "padding": "x" * padding}
+    renamed = guest.state_event("m.room.member", content, key=guest.user_id, prev=[guest.join])
+    auth = [renamed if one == guest.join.event_id else guest.events[one] for one in guest.message("x").auth_events]
+    guest.tip = root
+    return renamed, guest.message(f"by {name}", prev=[root], auth=auth)
+
+
+async def test_advisory_09_auth_chain_is_kept_as_far_as_the_event_leads_to_it(net: Network) -> None:
+    """What else a server puts into it, however well signed, leaves no trace."""
+    _, room = await room_of(net)
+    guest = await Guest.enter(net, room)
+    guest.serve()
+    renamed, event = await odd(guest, "E")
+    others = [guest.message(f"stuffing {number}", keep=False) for number in range(20)]
+    guest.peer.on(
+        "GET", "/_matrix/federation/v1/event_auth/.*", {"auth_chain": [renamed.pdu, *[other.pdu for other in others]]}
+    )
+    await guest.send(event)
+    assert is_shown(net, event)
+    assert status(net, renamed) is not None
+    assert all(status(net, other) is None for other in others)
+
+
+async def test_advisory_25_what_is_told_for_one_owners_events_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Event after event cites large ones that nobody has sent: after some of them no more is stored, until time has passed. Others' events are not held up."""
+    monkeypatch.setattr(build, "MAX_TOLD_PIECES", 4)
+    async with network("one.test") as net:
+        _, room = await room_of(net)
+        guest = await Guest.enter(net, room)
+        other = await Guest.enter(net, room, name="other.example", user="olga")
+        for one in (guest, other):
+            one.serve()
+        for number in range(4):
+            await guest.send((await odd(guest, f"E{number}", padding=40_000))[1])
+        refused = (await odd(guest, "last", padding=40_000))[1]
+        await guest.send(refused)
+        assert not is_shown(net, refused)
+        fine = (await odd(other, "O"))[1]
+        await other.send(fine)
+        assert is_shown(net, fine)
+        net.clock.jump(60)
+        await guest.send(refused)
+        assert is_shown(net, refused)

@@ -25,6 +25,7 @@ from conduit.protocol.pdu import Event
 from conduit.service.context import Context
 from conduit.service.events import foreign_state, import_room, incoming
 from conduit.service.events.foreign_state import Answer
+from conduit.service.outbound import TOLD_PIECE
 from conduit.service.outbound.errors import Refused, RemoteError
 from conduit.service.outbound.turns import household
 from conduit.service.rooms import leaves, members, short_ids, state, state_layers, timeline
@@ -82,6 +83,10 @@ class Budget:
     def spend_state(self, room_id: RoomId) -> bool:
         """Take one request for the state at an event off; tell whether it may be made. All events of one owner's servers share how many there may be in a room."""
         return self.spend() and not self._ctx.outbound.told_states.take((household(self.origin), room_id))
+
+    def spend_bytes(self, number: int) -> bool:
+        """Take the size of events off that are to be stored only because events build on them; tell whether they may be."""
+        return not self._ctx.outbound.told_pieces.take(household(self.origin), 1 + number // TOLD_PIECE)
 
     def spend_whole_state(self) -> bool:
         """Take one request for a whole state off; tell whether it may be made."""
@@ -216,7 +221,8 @@ async def auth_events(
                 break
         except (RemoteError, BadJson):
             break
-    await _keep(ctx, answer)
+    answer.retain_led_to(missing)
+    await _keep(ctx, answer, budget)
     return all(timeline.meta(ctx.db, event_id) is not None for event_id in missing)
 
 
@@ -262,9 +268,13 @@ async def _one_by_one(
     return len(answer.events) - before
 
 
-async def _keep(ctx: Context, answer: Answer) -> None:
+async def _keep(ctx: Context, answer: Answer, budget: Budget) -> None:
+    """Store what has come, if there has not been too much of late for the events of one owner's servers."""
     create = state.current(ctx.db, answer.room_id, "m.room.create")
     if create is None or not answer.events:
+        return
+    if not budget.spend_bytes(sum(len(found.data) for found in answer.events.values())):
+        log.warning("too_much_told", room_id=answer.room_id, origin=budget.origin, events=len(answer.events))
         return
     await foreign_state.judge(ctx.db, answer, create)
     await import_room.stage_events(ctx, answer)
@@ -290,7 +300,7 @@ async def state_at(ctx: Context, server: ServerName, event: Event, at: EventId, 
     except (RemoteError, MatrixError) as error:
         log.info("no_state_at_event", room_id=room_id, server=server, event_id=at, reason=str(error))
         return False
-    await _keep(ctx, answer)
+    await _keep(ctx, answer, budget)
     facts = timeline.meta(ctx.db, at)
     if facts is None:
         return False
@@ -359,7 +369,7 @@ async def _fetch_state(
             await _one_by_one(ctx, server, answer, missing, budget)
         except RemoteError:
             # Perhaps it fails at one of them only. What has come is not asked for again, of nobody.
-            await _keep(ctx, answer)
+            await _keep(ctx, answer, budget)
             missing = [event_id for event_id in missing if event_id not in answer.events]
         else:
             return answer

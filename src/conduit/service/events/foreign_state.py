@@ -81,6 +81,18 @@ class Answer:
         if event_id not in self.events:
             self.events[event_id] = Found(event, event.stored(), self._names)
 
+    def retain_led_to(self, starts: Iterable[EventId]) -> None:
+        """Drop all events but those named and those that they lead to: a server can put anything beside them that is validly signed."""
+        found: set[EventId] = set()
+        waiting = [event_id for event_id in starts if event_id in self.events]
+        while waiting:
+            event_id = waiting.pop()
+            if event_id not in found:
+                found.add(event_id)
+                waiting += [auth for auth in self.events[event_id].auth_events if auth in self.events]
+        self.events = {event_id: event for event_id, event in self.events.items() if event_id in found}
+        self.lists = {name: [one for one in listed if one in found] for name, listed in self.lists.items()}
+
     def event(self, event_id: EventId) -> Event:
         """Return an event of this answer, rejected or not."""
         event = self._decoded.pop(event_id, None)

@@ -21,7 +21,9 @@ from conduit.service.outbound.wire import Wire
 from conduit.utils.buckets import Buckets
 from conduit.utils.keyed_lock import KeyedLock
 
-__all__ = ["Outbound"]
+__all__ = ["TOLD_PIECE", "Outbound"]
+
+TOLD_PIECE = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +40,8 @@ class Outbound:
     own_keys: OwnKeys
     told_states: Buckets
     """How many states of rooms may be asked for on behalf of events of one owner's servers: by owner (`turns.household`) and room."""
+    told_pieces: Buckets
+    """How much of what other servers tell is stored for the sake of events of one owner's servers: pieces of `TOLD_PIECE` bytes, by owner."""
     flights: Flights = field(default_factory=Flights)
     recent: Recent = field(default_factory=Recent)
     lanes: KeyedLock = field(default_factory=KeyedLock)

@@ -26,6 +26,9 @@ from conduit.utils.clock import Clock
 MAX_TOLD_STATES = 30
 """How many states of one room other servers are asked for at once on behalf of one owner's servers: a room that was missed for long needs a few."""
 TOLD_STATES_A_SECOND = 1 / 60
+MAX_TOLD_PIECES = 4096
+"""How much of states and auth chains is stored at once for one owner's servers: 256 MiB, some rooms of the largest."""
+TOLD_PIECES_A_SECOND = 1 / 4
 
 
 def outbound(
@@ -75,4 +78,5 @@ def outbound(
         ignored=config.ignored_keys,
     )
     told_states = Buckets(TOLD_STATES_A_SECOND, MAX_TOLD_STATES, clock)
-    return Outbound(http, resolver, policy, wire, backoff, federation, keyring, own, told_states)
+    told_pieces = Buckets(TOLD_PIECES_A_SECOND, MAX_TOLD_PIECES, clock)
+    return Outbound(http, resolver, policy, wire, backoff, federation, keyring, own, told_states, told_pieces)

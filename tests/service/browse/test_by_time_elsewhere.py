@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from conduit.service.browse import by_time_elsewhere
 from tests.support.client import segment
 from tests.support.federation import Network, network
 
@@ -43,17 +44,25 @@ async def test_event_from_before_the_join_is_found(net: Network) -> None:
     assert shown["event"]["content"]["body"] == "2"
 
 
-async def test_event_that_is_too_far_off_is_named_by_another_server(net: Network) -> None:
-    """Hundreds of events lie between: what the other server says is passed on."""
+async def test_event_that_is_too_far_off_is_named_by_another_server(
+    net: Network, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Too many events lie between: what the other server says is passed on. Of fewer all are fetched."""
+    monkeypatch.setattr(by_time_elsewhere, "MAX_FETCHES", 2)
     alice, bob = await net["one.test"].register("alice"), await net["two.test"].register("bob")
     room = await alice.create_room(preset="public_chat")
     net.clock.jump(60)
     first, ts = await alice.send(room, "first"), net.clock.now_ms()
-    for number in range(650):
+    for number in range(350):
         net.clock.jump(1)
         await alice.send(room, str(number))
     await bob.post(f"/join/{segment(room)}?via=one.test", {})
+    target = f"/rooms/{segment(room)}/event/{segment(first)}"
     assert await jump(bob, room, ts - 1000, "f") == {"event_id": first, "origin_server_ts": ts}
+    await bob.get(target, expect=404)
+    monkeypatch.undo()
+    assert await jump(bob, room, ts - 1000, "f") == {"event_id": first, "origin_server_ts": ts}
+    assert (await bob.get(target))["content"]["body"] == "first"
 
 
 async def test_nothing_on_that_side_of_the_time_is_not_found(net: Network) -> None:

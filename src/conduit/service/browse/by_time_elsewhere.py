@@ -22,8 +22,10 @@ from conduit.service.rooms.reading import Reader
 
 log = structlog.get_logger(__name__)
 
-MAX_FETCHES: Final = 5
-"""How many chunks of history are fetched to get near to a time."""
+MAX_FETCHES: Final = 20
+"""How many chunks of history are fetched to get near to a time: what has not been fetched a client cannot look at."""
+FETCH_SECONDS: Final = 15.0
+"""For how long further ones are asked for."""
 _MAX_SERVERS: Final = 3
 _SECONDS: Final = 20.0
 
@@ -40,10 +42,11 @@ async def closest(ctx: Context, reader: Reader, ts: int, *, backwards: bool) -> 
 
     Where history is missing around that time it is fetched, as far as that is near. What lies further off is named by another server.
     """
+    until = ctx.clock.monotonic() + FETCH_SECONDS
     for _ in range(MAX_FETCHES):
         here = _here(reader, ts, backwards=backwards)
         hole = _hole(ctx.db, reader.room_id, here, backwards=backwards)
-        if hole is None or not await backfill.backfill(ctx, reader.room_id, hole):
+        if hole is None or ctx.clock.monotonic() > until or not await backfill.backfill(ctx, reader.room_id, hole):
             break
     here = _here(reader, ts, backwards=backwards)
     if _hole(ctx.db, reader.room_id, here, backwards=backwards) is not None:

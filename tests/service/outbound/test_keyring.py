@@ -15,7 +15,7 @@ from conduit.database import trees
 from conduit.protocol.errors import LimitExceeded, Unauthorized
 from conduit.protocol.hashes import essential_bytes
 from conduit.protocol.ids import ServerName
-from conduit.protocol.pdu import countersign
+from conduit.protocol.pdu import Event, countersign
 from conduit.protocol.room_versions import ROOM_VERSIONS
 from conduit.protocol.signing import SigningKey
 from conduit.service.outbound import keyring as module
@@ -185,6 +185,22 @@ async def test_events_of_every_room_version_are_verified(net: Network, keyring: 
     faults = await keyring.verify_pdus(
         [(pdu, rules), ({**pdu, "depth": 99}, rules), ({**pdu, "content": {"body": "x"}}, rules)]
     )
+    assert faults == [None, "the signature of a.test is wrong", None]
+
+
+async def test_event_needs_every_signature_by_a_known_key_to_hold(net: Network, keyring: Keyring) -> None:
+    """A server that signs well and badly at once would be believed by some others only. Keys that are not known do not matter."""
+    peer = net.peer("a.test")
+    pdu, rules = message(peer)
+    old = rotate(peer)
+    peer.old_keys = {old.key_id: {"key": old.public_key, "expired_ts": pdu["origin_server_ts"] + HOUR}}
+    signatures = pdu["signatures"][peer.name]
+    both = countersign(Event.from_pdu(pdu, rules), peer.name, peer.key).pdu["signatures"][peer.name]
+    bad = {peer.key.key_id: signatures[old.key_id]}
+    unknown = {"ed25519:unknown": signatures[old.key_id]}
+    await keyring.public_key(peer.name, peer.key.key_id, valid_at_ms=None)
+    variants = [both, {**signatures, **bad}, {**signatures, **unknown}]
+    faults = await keyring.verify_pdus([({**pdu, "signatures": {peer.name: one}}, rules) for one in variants])
     assert faults == [None, "the signature of a.test is wrong", None]
 
 

@@ -91,7 +91,7 @@ class _Need:
     """For each required server its signatures: key id and raw bytes."""
     valid_at: int | None
     checks: list[list[tuple[bytes, bytes]]] = field(default_factory=list)
-    """For each required server the signatures that can be checked: raw signature, public key. One of them must hold."""
+    """For each required server the signatures that can be checked: raw signature, public key. All of them must hold."""
 
 
 class Keyring:
@@ -546,7 +546,7 @@ def _check_chunk(needs: Sequence[_Need | str]) -> list[str | None]:
             continue
         fault = None
         for (server, _), checks in zip(need.signatures, need.checks, strict=True):
-            if not any(verify_signature(need.essence, signature, key) for signature, key in checks):
+            if not all(verify_signature(need.essence, signature, key) for signature, key in checks):
                 fault = f"the signature of {server} is wrong"
                 break
         results.append(fault)

@@ -198,6 +198,14 @@ async def test_advisory_09_states_told_for_one_owners_events_are_few(net: Networ
     assert len(other.asked("state_ids")) == 1
 
 
+async def test_states_that_somebody_here_wants_are_not_counted(net: Network) -> None:
+    """Whoever scrolls back for long needs one for each stretch of history."""
+    ctx, room = net["one.test"].ctx, RoomId("!room:peer.test")
+    for wanted, most in ((True, 100), (False, build.MAX_TOLD_STATES)):
+        budgets = [fetch.Budget(ctx, ServerName("peer.test"), is_wanted=wanted) for _ in range(100)]
+        assert sum(budget.spend_state(room) for budget in budgets) == most
+
+
 async def test_advisory_09_hundreds_of_thousands_of_ids_are_taken_in_steps(net: Network) -> None:
     """Others get their turn every thousand ids; of more than a room can have nothing is taken."""
     ctx = net["one.test"].ctx

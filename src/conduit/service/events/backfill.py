@@ -149,7 +149,7 @@ def _connected(found: dict[EventId, Event], missing: Iterable[EventId]) -> dict[
 
 async def _put(ctx: Context, server: ServerName, room_id: RoomId, hole: Hole, chunk: dict[EventId, Event]) -> bool:
     """Give every event of a chunk its state and its place; tell whether any has been decided on now, if only to be refused."""
-    budget = Budget(ctx, server)
+    budget = Budget(ctx, server, is_wanted=True)
     ordered = fetch.in_order(chunk)
     put: list[tuple[Event, int, int]] = []
     decided = 0

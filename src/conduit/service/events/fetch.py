@@ -64,10 +64,12 @@ _PREFIX = "/_matrix/federation/v1/"
 class Budget:
     """What may be spent on one event and all that is missing before it."""
 
-    __slots__ = ("_ctx", "_until", "events", "origin", "requests", "whole_states")
+    __slots__ = ("_ctx", "_is_wanted", "_until", "events", "origin", "requests", "whole_states")
 
-    def __init__(self, ctx: Context, origin: ServerName) -> None:
+    def __init__(self, ctx: Context, origin: ServerName, *, is_wanted: bool = False) -> None:
+        """Begin to spend; `is_wanted` if somebody here has asked for it, and no other server made us."""
         self._ctx = ctx
+        self._is_wanted = is_wanted
         self.origin = origin
         """Who has sent the event: it is alive, and asked even if it has failed just before."""
         self.requests = MAX_REQUESTS
@@ -82,6 +84,8 @@ class Budget:
 
     def spend_state(self, room_id: RoomId) -> bool:
         """Take one request for the state at an event off; tell whether it may be made. All events of one owner's servers share how many there may be in a room."""
+        if self._is_wanted:
+            return self.spend()
         return self.spend() and not self._ctx.outbound.told_states.take((household(self.origin), room_id))
 
     def spend_bytes(self, number: int) -> bool:

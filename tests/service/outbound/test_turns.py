@@ -86,15 +86,29 @@ async def test_who_gives_up_waiting_leaves_no_trace() -> None:
     places = turns(1)
     crowd = Crowd(places)
     await crowd.wants(ONE, "first.test", "waits.test", "next.test")
-    assert places.is_crowded
+    assert places.is_wanted(ONE, ServerName("first.test"))
     crowd.tasks[1].cancel()
     await asyncio.sleep(0)
     crowd.tasks[0].cancel()
     crowd.tasks[2].cancel()
     await asyncio.gather(*crowd.tasks, return_exceptions=True)
-    assert not places.is_crowded
+    assert not places.is_wanted(ONE, ServerName("first.test"))
     async with AsyncExitStack() as stack, asyncio.timeout(5):
         await stack.enter_async_context(places.place(TWO, ServerName("last.test")))
+
+
+async def test_place_is_wanted_by_others_only() -> None:
+    """By those who would get it: not by servers of the same owner, nor by one that has its part, nor for a room that has its part."""
+    places = turns(3, of_room=2, of_household=2)
+    crowd = Crowd(places)
+    await crowd.wants(ONE, "a.one.test", "two.test", "b.one.test")
+    assert not places.is_wanted(ONE, ServerName("a.one.test"))
+    assert places.is_wanted(ONE, ServerName("two.test"))
+    await crowd.wants(TWO, "c.one.test", "d.one.test")
+    assert not places.is_wanted(TWO, ServerName("c.one.test"))
+    await crowd.wants(ONE, "three.test")
+    assert places.is_wanted(ONE, ServerName("a.one.test"))
+    assert not places.is_wanted(TWO, ServerName("c.one.test"))
 
 
 @pytest.mark.parametrize(

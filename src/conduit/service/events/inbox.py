@@ -43,14 +43,14 @@ VERIFY_SECONDS = 2.0
 """How long a room waits for the keys of a run."""
 MAX_LANES = 24
 """For how many events at a time others are asked, while that takes seconds; half of them in one room, a quarter for servers of one owner."""
-MAX_PATIENT = 8
+MAX_PATIENT = 12
 """The same for those that take longer."""
 PROMPT_SECONDS = 10.0
 """How long an event may take in a place that others wait for."""
 SLOW_SECONDS = 600.0
-"""How long a server that took longer is taken to be slow."""
+"""How long a server that took longer is taken to be slow in that room."""
 MAX_SLOW = 10_000
-"""How many slow servers are remembered."""
+"""Of how many rooms and servers that is remembered."""
 FULL_SECONDS = 30.0
 
 
@@ -103,9 +103,9 @@ class Inbox:
         self._ctx = ctx
         self._rooms: dict[RoomId, _Room] = {}
         self._prompt = Turns(MAX_LANES, of_room=MAX_LANES // 2, of_household=MAX_LANES // 4, of_server=4)
-        self._patient = Turns(MAX_PATIENT, of_room=MAX_PATIENT // 2, of_household=MAX_PATIENT // 4, of_server=1)
-        self._slow: dict[ServerName, float] = {}
-        """Until when a server is slow."""
+        self._patient = Turns(MAX_PATIENT, of_room=MAX_PATIENT // 2, of_household=MAX_PATIENT // 4, of_server=2)
+        self._slow: dict[tuple[RoomId, ServerName], float] = {}
+        """Until when a server is slow in a room."""
 
     async def run(self) -> None:
         """Serve all rooms. Runs until cancelled."""
@@ -246,7 +246,7 @@ class Inbox:
     async def _work_lane(self, room: _Room, lane: ServerName) -> None:
         waiting = room.lanes[lane]
         while waiting:
-            if self._is_slow(lane) or not await self._try_promptly(room, lane, waiting[0]):
+            if self._is_slow(room, lane) or not await self._try_promptly(room, lane, waiting[0]):
                 async with self._patient.place(room.room_id, lane):
                     await self._work_off(room, waiting[0])
             room.aside.discard(waiting.popleft().event_id)
@@ -265,24 +265,26 @@ class Inbox:
                     if done:
                         work.result()
                         return True
-                    if self._prompt.is_crowded:
-                        self._note_slow(lane)
+                    if self._prompt.is_wanted(room.room_id, lane):
+                        self._note_slow(room, lane)
                         return False
             finally:
                 if not work.done():
                     work.cancel()
                     await asyncio.wait((work,))
 
-    def _is_slow(self, server: ServerName) -> bool:
-        until = self._slow.get(server)
+    def _is_slow(self, room: _Room, server: ServerName) -> bool:
+        key = (room.room_id, server)
+        until = self._slow.get(key)
         if until is not None and until <= self._ctx.clock.monotonic():
-            del self._slow[server]
+            del self._slow[key]
             return False
         return until is not None
 
-    def _note_slow(self, server: ServerName) -> None:
-        self._slow.pop(server, None)
-        self._slow[server] = self._ctx.clock.monotonic() + SLOW_SECONDS
+    def _note_slow(self, room: _Room, server: ServerName) -> None:
+        key = (room.room_id, server)
+        self._slow.pop(key, None)
+        self._slow[key] = self._ctx.clock.monotonic() + SLOW_SECONDS
         if len(self._slow) > MAX_SLOW:
             del self._slow[next(iter(self._slow))]
 

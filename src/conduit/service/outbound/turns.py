@@ -54,10 +54,16 @@ class Turns:
         self._taken: Counter[tuple[str, str | None]] = Counter()
         self._waiting: dict[RoomId | None, dict[str, _Servers]] = {}
 
-    @property
-    def is_crowded(self) -> bool:
-        """Tell whether somebody waits for a place."""
-        return bool(self._waiting)
+    def is_wanted(self, room_id: RoomId | None, server: ServerName) -> bool:
+        """Tell whether somebody else would have a place that a server gives back which it has for a room. Its owner's own servers are nobody else: they have their part in any case."""
+        own = household(server)
+        for other_room, households in self._waiting.items():
+            if other_room != room_id and self._taken["room", other_room] >= self._limits.of_room:
+                continue
+            for name in households:
+                if name != own and self._taken["household", name] < self._limits.of_household:
+                    return True
+        return False
 
     @asynccontextmanager
     async def place(self, room_id: RoomId | None, server: ServerName) -> AsyncIterator[None]:

@@ -202,6 +202,17 @@ async def test_what_is_no_join_is_refused(net: Network) -> None:
     assert state.current_id(net["one.test"].ctx.db, RoomId(room), "m.room.member", EVE) is None
 
 
+async def test_join_of_an_old_room_may_hold_any_number(net: Network) -> None:
+    """Canonical JSON is demanded from version 6 on only."""
+    alice = await net["one.test"].register("alice")
+    eve = visitor(net)
+    for version, expect in (("5", 200), ("6", "M_BAD_JSON")):
+        room = await alice.create_room(preset="public_chat", room_version=version)
+        template = await eve.template("join", room, EVE)
+        event = eve.seal(template, content={"large": 2**60, "half": 0.5})
+        await eve.send("join", event, expect)
+
+
 async def test_join_of_a_server_that_the_acl_denies_is_forbidden(net: Network) -> None:
     """Server ACLs guard both endpoints."""
     alice = await net["one.test"].register("alice")

@@ -22,7 +22,7 @@ def _charge(req: Request, pdu: Json) -> None:
         req.charge(Limit.INVITE, f"{household(req.origin)} {target}")
 
 
-@routes.put("/_matrix/federation/v2/invite/{roomId}/{eventId}", auth=Auth.SERVER)
+@routes.put("/_matrix/federation/v2/invite/{roomId}/{eventId}", auth=Auth.SERVER, holds_events=True)
 async def put_invite(ctx: Context, req: Request) -> Json:
     """Take an invite. <https://spec.matrix.org/v1.19/server-server-api/#put_matrixfederationv2inviteroomideventid>."""
     room_id, event_id = parse_room_id(req.params["roomId"]), EventId(req.params["eventId"])
@@ -40,7 +40,7 @@ async def put_invite(ctx: Context, req: Request) -> Json:
     return {"event": await receive_invite(ctx, req.origin, room_id, event_id, pdu, version, room_state)}
 
 
-@routes.put("/_matrix/federation/v1/invite/{roomId}/{eventId}", auth=Auth.SERVER)
+@routes.put("/_matrix/federation/v1/invite/{roomId}/{eventId}", auth=Auth.SERVER, holds_events=True)
 async def put_invite_v1(ctx: Context, req: Request) -> Reply:
     """Take an invite in the first form, which is for rooms of the versions 1 and 2. <https://spec.matrix.org/v1.19/server-server-api/#put_matrixfederationv1inviteroomideventid>."""
     room_id, event_id = parse_room_id(req.params["roomId"]), EventId(req.params["eventId"])

@@ -25,13 +25,13 @@ async def make_join(ctx: Context, req: Request) -> Json:
     return resident.template(ctx, req.origin, room_id, user_id, "join", spoken)
 
 
-@routes.put("/_matrix/federation/v2/send_join/{roomId}/{eventId}", auth=Auth.SERVER)
+@routes.put("/_matrix/federation/v2/send_join/{roomId}/{eventId}", auth=Auth.SERVER, holds_events=True)
 async def send_join(ctx: Context, req: Request) -> StreamReply:
     """Take a join into the room and tell of the room. <https://spec.matrix.org/v1.19/server-server-api/#put_matrixfederationv2send_joinroomideventid>."""
     return StreamReply(await _join(ctx, req, omit_members=req.query.flag("omit_members")), "application/json")
 
 
-@routes.put("/_matrix/federation/v1/send_join/{roomId}/{eventId}", auth=Auth.SERVER)
+@routes.put("/_matrix/federation/v1/send_join/{roomId}/{eventId}", auth=Auth.SERVER, holds_events=True)
 async def send_join_v1(ctx: Context, req: Request) -> StreamReply:
     """Do the same for servers that know the first form of the answer only, which the specification has no longer."""
     return StreamReply(_in_pair(await _join(ctx, req, omit_members=None)), "application/json")

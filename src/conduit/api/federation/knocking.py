@@ -25,7 +25,7 @@ async def make_knock(ctx: Context, req: Request) -> Json:
     return resident.template(ctx, req.origin, room_id, user_id, "knock", spoken)
 
 
-@routes.put("/_matrix/federation/v1/send_knock/{roomId}/{eventId}", auth=Auth.SERVER)
+@routes.put("/_matrix/federation/v1/send_knock/{roomId}/{eventId}", auth=Auth.SERVER, holds_events=True)
 async def send_knock(ctx: Context, req: Request) -> Json:
     """Take a knock into the room. <https://spec.matrix.org/v1.19/server-server-api/#put_matrixfederationv1send_knockroomideventid>."""
     room_id, event_id = parse_room_id(req.params["roomId"]), EventId(req.params["eventId"])

@@ -18,7 +18,7 @@ async def make_leave(ctx: Context, req: Request) -> Json:
     return resident.template(ctx, req.origin, room_id, user_id, "leave")
 
 
-@routes.put("/_matrix/federation/v2/send_leave/{roomId}/{eventId}", auth=Auth.SERVER)
+@routes.put("/_matrix/federation/v2/send_leave/{roomId}/{eventId}", auth=Auth.SERVER, holds_events=True)
 async def send_leave(ctx: Context, req: Request) -> Json:
     """Take a leave into the room. <https://spec.matrix.org/v1.19/server-server-api/#put_matrixfederationv2send_leaveroomideventid>."""
     room_id, event_id = parse_room_id(req.params["roomId"]), EventId(req.params["eventId"])
@@ -26,7 +26,7 @@ async def send_leave(ctx: Context, req: Request) -> Json:
     return {}
 
 
-@routes.put("/_matrix/federation/v1/send_leave/{roomId}/{eventId}", auth=Auth.SERVER)
+@routes.put("/_matrix/federation/v1/send_leave/{roomId}/{eventId}", auth=Auth.SERVER, holds_events=True)
 async def send_leave_v1(ctx: Context, req: Request) -> Reply:
     """Do the same for servers that know the first form of the answer only, which the specification has no longer."""
     return Reply([200, await send_leave(ctx, req)])

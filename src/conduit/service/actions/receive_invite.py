@@ -12,7 +12,7 @@ from typing import Any
 
 import structlog
 
-from conduit.protocol.canonical_json import dump
+from conduit.protocol.canonical_json import check, dump
 from conduit.protocol.errors import (
     Forbidden,
     InvalidParam,
@@ -119,7 +119,7 @@ async def _stripped(ctx: Context, version: RoomVersion, room_id: RoomId, room_st
     if len(room_state) > stripped_state.MAX_EVENTS:
         room_state = room_state[: stripped_state.MAX_EVENTS]
     if not version.room_id_is_create_hash:
-        return stripped_state.prune([item for item in room_state if _may_belong(item, room_id)])
+        return stripped_state.prune([item for item in room_state if _may_belong(item, room_id, version)])
     if len(dump(room_state)) > MAX_STATE_BYTES:
         raise InvalidParam("invite_room_state is too large")
     found = await incoming.check_pdus(ctx, room_state, version, room_id=room_id)
@@ -132,8 +132,14 @@ async def _stripped(ctx: Context, version: RoomVersion, room_id: RoomId, room_st
     return stripped_state.prune([stripped_state.strip(event) for event in events if event.is_state])
 
 
-def _may_belong(item: Any, room_id: RoomId) -> bool:
-    return isinstance(item, dict) and item.get("room_id", room_id) == room_id
+def _may_belong(item: Any, room_id: RoomId, version: RoomVersion) -> bool:
+    if not isinstance(item, dict) or item.get("room_id", room_id) != room_id:
+        return False
+    try:
+        check(item, version.strict_canonical_json)
+    except MatrixError:
+        return False
+    return True
 
 
 def _record(ctx: Context, event: Event, target: UserId, stripped: list[Stripped]) -> None:

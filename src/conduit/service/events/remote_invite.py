@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from conduit.protocol.canonical_json import check, loads
-from conduit.protocol.errors import Forbidden, MatrixError
+from conduit.protocol.errors import Forbidden, MatrixError, UnsupportedRoomVersion
 from conduit.protocol.ids import RoomId, ServerName, UserId, server_name_of
 from conduit.protocol.pdu import Event
 from conduit.protocol.redaction import redact
@@ -23,6 +23,8 @@ INVITE_SECONDS = 60.0
 _MAX_ANSWER = 2 << 20
 _MAX_SIGNATURES = 10
 _OLD = ("1", "2")
+_OTHER_VERSION = ("M_INCOMPATIBLE_ROOM_VERSION", "M_UNSUPPORTED_ROOM_VERSION")
+"""How servers call it that they do not speak the room's version; clients are told the second."""
 
 
 async def send(ctx: Context, room_id: RoomId, sender: UserId, target: UserId, content: dict[str, Any]) -> Event:
@@ -44,6 +46,10 @@ async def send(ctx: Context, room_id: RoomId, sender: UserId, target: UserId, co
     try:
         event = await countersigned(ctx, server, event, told)
     except RemoteError as error:
+        if isinstance(error, Refused) and error.errcode in _OTHER_VERSION:
+            raise UnsupportedRoomVersion(
+                error.error or "The user's server does not speak the room's version"
+            ) from error
         raise handshake.verdict([error]) from error
     outcome = await receive.process(ctx, ctx.server_name, event, relay=True)
     if outcome.verdict not in (Verdict.ACCEPTED, Verdict.DUPLICATE):

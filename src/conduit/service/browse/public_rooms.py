@@ -9,6 +9,7 @@ Source: client-server API, "Published room directory".
 from __future__ import annotations
 
 import asyncio
+import heapq
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -60,22 +61,27 @@ async def search(db: Database, query: Query) -> dict[str, Any]:
     """Return a page of the directory: `chunk`, `total_room_count_estimate`, and tokens to go on and back. Raises `InvalidParam` for a bad token."""
     backwards, bound = _parse(query.since)
     found = await _matching(db, query)
-    found.sort(key=lambda entry: entry.place)
-    if bound is None:
-        start, stop = 0, query.limit
-    elif backwards:
-        stop = _index(found, bound)
-        start = max(0, stop - query.limit)
+    # Of thousands of rooms a page shows few: those are picked out, and the rest is not put in order.
+    if backwards:
+        rest = [entry for entry in found if bound is None or entry.place < bound]
+        page = heapq.nlargest(query.limit, rest, key=_place)[::-1]
     else:
-        start = _index(found, bound, after=True)
-        stop = start + query.limit
-    page = found[start:stop]
-    answer: dict[str, Any] = {"chunk": [entry.chunk for entry in page], "total_room_count_estimate": len(found)}
-    if page and stop < len(found):
+        rest = [entry for entry in found if bound is None or entry.place > bound]
+        page = heapq.nsmallest(query.limit, rest, key=_place)
+    ahead, behind = len(rest) > len(page), len(found) > len(rest)
+    if backwards:
+        ahead, behind = behind, ahead
+    chunk = [{**entry.chunk, "num_joined_members": -entry.place.fewer} for entry in page]
+    answer: dict[str, Any] = {"chunk": chunk, "total_room_count_estimate": len(found)}
+    if page and ahead:
         answer["next_batch"] = _token("n", page[-1].place)
-    if page and start > 0:
+    if page and behind:
         answer["prev_batch"] = _token("p", page[0].place)
     return answer
+
+
+def _place(entry: _Entry) -> _Place:
+    return entry.place
 
 
 async def _matching(db: Database, query: Query) -> list[_Entry]:
@@ -94,7 +100,7 @@ async def _matching(db: Database, query: Query) -> list[_Entry]:
             continue
         if query.room_types is not None and summary.chunk.get("room_type") not in query.room_types:
             continue
-        found.append(_Entry(_Place(-count, room_id), {**summary.chunk, "num_joined_members": count}))
+        found.append(_Entry(_Place(-count, room_id), summary.chunk))
     return found
 
 
@@ -126,18 +132,6 @@ def _parse(token: str | None) -> tuple[bool, _Place | None]:
     ):
         raise InvalidParam("Unknown pagination token")
     return token[0] == "p", _Place(-int(count), room_id)
-
-
-def _index(entries: list[_Entry], place: _Place, *, after: bool = False) -> int:
-    """Return how many entries stand before `place`, or with `after` up to and including it."""
-    low, high = 0, len(entries)
-    while low < high:
-        middle = (low + high) // 2
-        if entries[middle].place < place or (after and entries[middle].place == place):
-            low = middle + 1
-        else:
-            high = middle
-    return low
 
 
 # --- what is said of a room ----------------------------------------------------------------------------------------

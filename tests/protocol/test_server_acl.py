@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import itertools
 import time
 from typing import Any
 
 import pytest
 from hypothesis import given
+from hypothesis import strategies as st
 
+from conduit.protocol.glob import Glob
 from conduit.protocol.server_acl import ServerAcl
 from tests.protocol.test_canonical_json import JSON
 
@@ -62,3 +65,20 @@ def test_acl_of_hostile_patterns_costs_little() -> None:
     started = time.process_time()
     assert not acl.allows("a" * 255)
     assert time.process_time() - started < 0.5
+
+
+@given(st.text("ab*?.", max_size=8), st.text("ab.", max_size=8))
+def test_entry_fits_what_the_glob_fits(pattern: str, host: str) -> None:
+    """However it is told: entries are sorted by what can be told at once."""
+    fits = Glob(pattern).matches(host)
+    assert ServerAcl({"allow": [pattern]}).allows(host) == fits
+    assert ServerAcl({"allow": ["*"], "deny": ["x", pattern.upper()]}).allows(host) != fits
+
+
+def test_advisory_10_thousands_of_entries_are_not_compiled_for_a_server_that_they_do_not_concern() -> None:
+    """Nor is one of thousands of pieces, which no name is long enough for."""
+    parts = ["".join(letters) for letters in itertools.product("abcdefghij", repeat=3)]
+    acl = ServerAcl({"allow": ["*"], "deny": [*(f"{part}?*{part}" for part in parts), "*".join(parts)]})
+    assert acl.allows("matrix.example.org")
+    assert not acl.allows("abc.x.abc")
+    assert len(acl._deny._globs) == 1

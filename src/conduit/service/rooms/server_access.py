@@ -21,7 +21,9 @@ def _load_acl(source: CacheSource, event_id: EventId) -> ServerAcl | None:
     return None if event is None else ServerAcl(event.content)
 
 
-_ACL: Cached[EventId, ServerAcl | None] = Cached("server_acl", load=_load_acl, weigh=lambda acl: 4000)
+_ACL: Cached[EventId, ServerAcl | None] = Cached(
+    "server_acl", load=_load_acl, weigh=lambda acl: 4000 if acl is None else acl.weight
+)
 
 
 def is_blocked(source: CacheSource, room_id: RoomId) -> bool:

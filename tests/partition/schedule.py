@@ -24,6 +24,8 @@ ACTS = (2, 7)
 LONGEST_PAUSE = 4 * 3600.0
 ROUNDS = 30
 """How often everybody is heard before they are taken not to agree."""
+TRIES = 5
+"""How often it is looked for somebody who stays in the room long enough to see it."""
 _POSSIBLE = {200, 400, 403, 404, 409, 502, 504}
 """What an act may be answered with: it may be forbidden, senseless, or need somebody who is out of reach."""
 
@@ -297,13 +299,18 @@ class Quarrel:
         return None
 
     async def _view(self, camp: Camp) -> View | None:
-        person = await self._insider(camp)
-        if person is None:
-            return None
-        events = await person.get(f"/rooms/{segment(self.room)}/state")
-        members = await person.get(f"/rooms/{segment(self.room)}/joined_members")
-        return View(
-            {(event["type"], event["state_key"]): event["event_id"] for event in events}, set(members["joined"])
+        for _ in range(TRIES):
+            person = await self._insider(camp)
+            if person is None:
+                return None
+            path = f"/rooms/{segment(self.room)}"
+            state, members = [await person.raw("GET", f"{path}/{what}") for what in ("state", "joined_members")]
+            if state.status == members.status == 200:
+                ids = {(event["type"], event["state_key"]): event["event_id"] for event in state.json()}
+                return View(ids, set(members.json()["joined"]))
+            # They were put out between two questions, as branches have just met.
+        raise Disagreement(
+            f"seed {self.seed}: {camp.name} says that somebody is in the room, and does not let them see it"
         )
 
     async def _has(self, camp: Camp, event_id: str) -> bool:

@@ -182,6 +182,20 @@ async def test_receipt_before_its_event_waits_for_it(alice: User, two: Peer) -> 
     assert set(await shown(alice, room_id, "m.receipt")) == {event.event_id}
 
 
+async def test_receipt_before_the_join_of_its_user_waits_for_it(net: Network, alice: User, two: Peer) -> None:
+    """Who joins reads at once: both come in one transaction, and the join takes longer."""
+    room_id = await alice.create_room(preset="public_chat")
+    event_id = await alice.send(room_id, "hello")
+    await Visitor(two, "one.test").join(room_id, "@bert:two.test")
+    await tell(two, "m.receipt", receipt(room_id, BOB, event_id))
+    await quiet()
+    assert await shown(alice, room_id, "m.receipt") is None
+    enter(net["one.test"], room_id, BOB)
+    for _ in range(20):
+        await quiet()
+    assert set((await shown(alice, room_id, "m.receipt"))[event_id]["m.read"]) == {BOB}
+
+
 async def test_advisory_25_receipts_for_events_that_never_come_push_out_no_others(
     net: Network, alice: User, evil: Peer, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,6 +1,6 @@
 """Take the receipts that another server tells of its users.
 
-A receipt may come before its event: events take longer. Such a one waits for a while; the task `run` puts it in its place when the event is there.
+A receipt may come before its event, or before the join of its user: events take longer. Such a one waits for a while; the task `run` puts it in its place when both are there.
 
 Source: server-server API, "Receipts".
 """
@@ -21,7 +21,7 @@ from conduit.service.rooms import members, partial, receipts, short_ids, threads
 MAX_USERS: Final = 1_000
 """How many users' receipts in one room an EDU may tell."""
 MAX_WAITING: Final = 1_000
-"""How many receipts wait for their events, over all rooms."""
+"""How many receipts wait for events, over all rooms."""
 MAX_WAITING_OF_SERVER: Final = 100
 """How many of these are told by one server."""
 WAIT_MS: Final = 5 * 60_000
@@ -38,16 +38,14 @@ class _Receipt(NamedTuple):
 
 
 def receive(ctx: Context, origin: ServerName, room_id: RoomId, kinds: Mapping[str, Any]) -> None:
-    """Take the public receipts of a room that is open to `origin`; those of other servers' users, and of who is not in the room, are passed over."""
+    """Take the public receipts of a room that is open to `origin`; those of other servers' users are passed over, and of who is not in the room none counts."""
     users = kinds.get(receipts.READ)
     if not isinstance(users, dict):
         return
     found = []
     for user_id, told in islice(users.items(), MAX_USERS):
         receipt = _parse(user_id, told, ctx.clock.now_ms())
-        if receipt is None or server_name_of(receipt.user_id) != origin:
-            continue
-        if members.is_joined(ctx.db, room_id, receipt.user_id) or partial.is_partial(ctx.db, room_id):
+        if receipt is not None and server_name_of(receipt.user_id) == origin:
             found.append(receipt)
     with ctx.db.batch() as batch:
         for receipt in found:
@@ -73,9 +71,10 @@ def _parse(user_id: str, told: Any, now_ms: int) -> _Receipt | None:
 
 
 def _place(ctx: Context, batch: Batch, room_id: RoomId, receipt: _Receipt) -> bool:
-    """Put the receipt at its event; tell whether the event is there."""
+    """Put the receipt at its event; tell whether the event is there, and the user in the room."""
     position = timeline.position(batch, receipt.event_id)
-    if position is None:
+    is_in = members.is_joined(batch, room_id, receipt.user_id) or partial.is_partial(batch, room_id)
+    if position is None or not is_in:
         return False
     if short_ids.room_of(batch, position.room) == room_id and _is_thread(batch, receipt):
         receipts.put(

@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import pytest
+
+from conduit.service.sync import state
 from tests.support.client import User, segment
 from tests.support.homeserver import Homeserver
 
@@ -381,6 +384,27 @@ async def test_lazy_loading_keeps_membership_changes_of_a_gap(hs: Homeserver) ->
     section = joined(await alice.sync(since, filter=wanted), room)
     assert ("m.room.member", carol.user_id) in state_keys(section)
     assert section["summary"]["m.joined_member_count"] == 3
+
+
+@pytest.mark.parametrize("remembered", [1000, 0])
+async def test_lazy_loading_tells_members_again_of_whom_it_told_very_many(
+    hs: Homeserver, monkeypatch: pytest.MonkeyPatch, remembered: int
+) -> None:
+    """It is not noted of ten thousand members that a device knows them: who of them says something is told once more."""
+    monkeypatch.setattr(state, "MAX_REMEMBERED", remembered)
+    alice, bob, carol = [await hs.register(name) for name in ("alice", "bob", "carol")]
+    room = await alice.create_room(preset="public_chat", name="named")
+    await bob.join(room)
+    wanted = {"room": {"timeline": {"limit": 2}, "state": {"lazy_load_members": True}}}
+    since = (await alice.sync(filter=wanted))["next_batch"]
+    await carol.join(room)
+    for n in range(4):
+        await bob.send(room, f"b{n}")
+    body = await alice.sync(since, filter=wanted)
+    assert ("m.room.member", carol.user_id) in state_keys(joined(body, room))
+    await carol.send(room, "c")
+    told = state_keys(joined(await alice.sync(body["next_batch"], filter=wanted), room))
+    assert told == (set() if remembered else {("m.room.member", carol.user_id)})
 
 
 async def test_heroes_name_an_unnamed_room(hs: Homeserver) -> None:

@@ -23,12 +23,11 @@ async def between(source: CacheSource, room_id: RoomId, since: int, upto: int) -
     """Return who came, who went and who was invited in the interval (since, upto]. Somebody who went and came again has come."""
     old, new = state.at_count(source, room_id, since) or 0, state.at_count(source, room_id, upto) or 0
     added, removed = state.diff(source, old, new)
-    after, before = await _memberships(source, added), await _memberships(source, removed)
-    joined = {user_id for user_id, membership in after.items() if membership == "join"}
-    were_in = {user_id for user_id, membership in before.items() if membership == "join"}
+    after, before = await _by_membership(source, added), await _by_membership(source, removed)
+    joined, were_in = after.get("join", set()), before.get("join", set())
     again = {user_id for user_id in joined & were_in if _joined_after(source, room_id, user_id, since)}
-    invited = {user_id for user_id, membership in after.items() if membership == "invite"}
-    return Moves(joined - were_in | again, were_in - joined, invited - before.keys())
+    invited = after.get("invite", set()).difference(*before.values())
+    return Moves(joined - were_in | again, were_in - joined, invited)
 
 
 def _joined_after(source: CacheSource, room_id: RoomId, user_id: UserId, count: int) -> bool:
@@ -38,14 +37,13 @@ def _joined_after(source: CacheSource, room_id: RoomId, user_id: UserId, count: 
 
 async def joined_in(source: CacheSource, number: int) -> set[UserId]:
     """Return who is in the room in a state."""
-    found = await _memberships(source, state.ids(source, number))
-    return {user_id for user_id, membership in found.items() if membership == "join"}
+    return (await _by_membership(source, state.ids(source, number))).get("join", set())
 
 
-async def _memberships(source: CacheSource, entries: Mapping[int, int]) -> dict[UserId, str]:
-    found: dict[UserId, str] = {}
+async def _by_membership(source: CacheSource, entries: Mapping[int, int]) -> dict[str, set[UserId]]:
+    found: dict[str, set[UserId]] = {}
     async for step in whole_states.forms(source, entries, whole_states.is_member):
         for event in step:
             if event.state_key is not None:
-                found[UserId(event.state_key)] = event.membership or "leave"
+                found.setdefault(event.membership or "leave", set()).add(UserId(event.state_key))
     return found

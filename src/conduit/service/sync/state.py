@@ -29,6 +29,9 @@ from conduit.service.sync import lazy_members
 from conduit.service.sync.timeline import Slice
 from conduit.service.sync.window import Window
 
+MAX_REMEMBERED: Final = 1000
+"""About so many members of one answer are noted as known to the device; the others are sent again if they come to matter."""
+
 
 class Span(NamedTuple):
     """Numbers of the states around a timeline: what the client knows (0 for nothing), its start and its end."""
@@ -161,14 +164,16 @@ async def _lazy(
     change of membership matters: the client cannot learn of it in any other way.
     """
     source, wanted = window.db, window.room_filter.state
-    sent: list[ClientEvent] = []
+    present: set[str | None] = set()
+    given: list[ClientEvent] = []
     if over.known:
         async for events in _all(window, shown, over):
-            sent += events
+            present.update(event.state_key for event in events if event.type == MEMBER)
+            if len(given) < MAX_REMEMBERED:
+                given += events
             yield events
     else:
         yield client_events.get_many(source, await _without_members(window, shown, over))
-    present = {event.state_key for event in sent if event.type == MEMBER}
     matter = _members_that_matter(window, reader, shown, over, heroes)
     missing = [
         event_id
@@ -179,7 +184,7 @@ async def _lazy(
     yield members
     if not wanted.include_redundant_members:
         # What stands in the timeline is known to the client as well.
-        given = [event for event in (*sent, *members) if reader.passes(event, wanted)]
+        given = [event for event in (*given, *members) if reader.passes(event, wanted)]
         lazy_members.remember(window, reader.room_id, (*shown.events, *given))
 
 

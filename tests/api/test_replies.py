@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -45,6 +47,24 @@ async def stream(ctx: Context, req: Request) -> StreamReply:
 
     size = req.query.number("size")
     return StreamReply(pieces(), "text/plain", size=size)
+
+
+ENDED = asyncio.Event()
+"""Set when the endless stream has been let go of."""
+
+
+@routes.get(BASE + "/endless", auth=Auth.NONE)
+async def endless(ctx: Context, req: Request) -> StreamReply:
+    """Send for ever."""
+
+    async def pieces() -> AsyncIterator[bytes]:
+        try:
+            while True:
+                yield b"x" * 1_000_000
+        finally:
+            ENDED.set()
+
+    return StreamReply(pieces(), "text/plain")
 
 
 @routes.get(BASE + "/broken", auth=Auth.NONE)
@@ -210,3 +230,20 @@ async def test_a_connection_that_is_kept_does_not_keep_its_last_answer(hs: Homes
 def test_every_status_line_is_ready() -> None:
     """Status lines are made beforehand, reason and all."""
     assert replies._LINES[404] == "HTTP/1.1 404 Not Found\r\n"
+
+
+async def test_advisory_25_answer_that_is_not_taken_is_given_up(
+    hs: Homeserver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A client asks for a long answer and reads none of it: what the rest is made from is let go of, and that is no fault of ours."""
+    monkeypatch.setattr(replies, "WRITE_SECONDS", 0.05)
+    ENDED.clear()
+    host, port = hs.url.removeprefix("http://").split(":")
+    _, writer = await asyncio.open_connection(host, port, limit=1)
+    writer.write(f"GET {BASE}/endless HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+    async with asyncio.timeout(20):
+        await ENDED.wait()
+    writer.close()
+    with contextlib.suppress(ConnectionError):
+        await writer.wait_closed()
+    assert hs.last_bug is None

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket as _socket
 import ssl
 from collections import Counter
 from collections.abc import Sequence
@@ -36,6 +37,9 @@ MAX_LINE = 64 * 1024
 """Of a request line: `?filter=` may hold a whole filter."""
 MAX_HEADER = 16 * 1024
 BACKLOG = 1024
+_USER_TIMEOUT: int | None = getattr(_socket, "TCP_USER_TIMEOUT", None)
+UNREAD_MS = 180_000
+"""How long what is sent may stay unread."""
 MAX_CONNECTIONS = 1024
 """Of one address, but for proxies: each takes some twenty kilobytes, whether or not anything comes through it. A house full of people has a few hundred."""
 
@@ -75,6 +79,7 @@ class _Connection(RequestHandler):
                 assert isinstance(transport, asyncio.Transport)
                 transport.abort()
                 return
+            _set_patience(transport)
         super().connection_made(transport)
 
     def data_received(self, data: bytes) -> None:
@@ -235,6 +240,13 @@ async def _open(listening: Listening, listener: Listener) -> None:
         why = os.strerror(error.errno) if error.errno else str(error)
         raise CannotListen(f"cannot listen on {where}: {why[:1].lower()}{why[1:]}") from error
     listening.sockets.append(socket)
+
+
+def _set_patience(transport: asyncio.BaseTransport) -> None:
+    """Have the kernel end a connection whose other end takes nothing of what is sent for long: the rest of it waits in memory."""
+    opened = transport.get_extra_info("socket")
+    if opened is not None and _USER_TIMEOUT is not None:
+        opened.setsockopt(_socket.IPPROTO_TCP, _USER_TIMEOUT, UNREAD_MS)
 
 
 def _new_context() -> ssl.SSLContext:

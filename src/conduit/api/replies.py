@@ -39,6 +39,8 @@ _FIXED = "".join(f"{name}: {value}\r\n" for name, value in {"Server": SERVER, **
 _JSON = "application/json"
 _RANGE = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})", re.ASCII)
 _LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n" for status in HTTPStatus}
+WRITE_SECONDS = 120
+"""How long a client may take to take a piece of an answer."""
 _LINE_BREAKS = re.compile(r"[\r\n\0]")
 
 
@@ -154,8 +156,13 @@ async def _send(response: web.StreamResponse, request: web.BaseRequest, pieces: 
     await response.prepare(request)
     if request.method == "HEAD":
         return
-    async for piece in pieces:
-        await response.write(piece)
+    try:
+        async for piece in pieces:
+            async with asyncio.timeout(WRITE_SECONDS):
+                await response.write(piece)
+    except TimeoutError as error:
+        # Whoever takes nothing holds whatever the rest is made from.
+        raise ConnectionResetError("The answer is not taken") from error
     await response.write_eof()
 
 

@@ -40,6 +40,9 @@ async def test_relations_by_type_in_both_directions_and_pages(hs: Homeserver) ->
     assert ids(await alice.get(path_to(room, target))) == [reference, *reversed(reactions)]
     assert ids(await alice.get(path_to(room, target), params={"dir": "f"})) == [*reactions, reference]
     assert ids(await alice.get(path_to(room, target, "m.reference"))) == [reference]
+    # Where they were before they were specified.
+    old = path_to(room, target, "m.annotation", "m.reaction").replace("/v1/", "/unstable/")
+    assert ids(await alice.get(old)) == [*reversed(reactions)]
     assert ids(await alice.get(path_to(room, target, "m.annotation", "m.room.message"))) == []
     page = await alice.get(path_to(room, target, "m.annotation", "m.reaction"), params={"limit": 2})
     assert ids(page) == [reactions[2], reactions[1]]

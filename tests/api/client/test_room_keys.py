@@ -147,3 +147,13 @@ async def test_version_needs_auth_data_that_matrix_can_hold(hs: Homeserver, body
     alice = await person(hs)
     await alice.post("/room_keys/version", {"algorithm": ALGORITHM, **body}, expect=expect)
     await alice.get("/room_keys/version", expect="M_NOT_FOUND")
+
+
+async def test_clients_of_old_find_their_backup(hs: Homeserver) -> None:
+    """At the path from before backups were specified."""
+    alice = await person(hs)
+    old = "/_matrix/client/unstable/room_keys"
+    made = await alice.post(f"{old}/version", {"algorithm": ALGORITHM, "auth_data": {"public_key": "abc"}})
+    await alice.put(f"{old}/keys/{ROOM}/one", key(), params=made)
+    assert await alice.get(f"{old}/keys/{ROOM}/one", params=made) == key()
+    assert (await alice.get("/room_keys/version"))["count"] == 1

@@ -16,12 +16,17 @@ routes = Routes()
 DEFAULT_LIMIT: Final = 20
 MAX_LIMIT: Final = 500
 _PATH: Final = "/_matrix/client/v1/rooms/{roomId}/relations/{eventId}"
+_UNSTABLE: Final = "/_matrix/client/unstable/rooms/{roomId}/relations/{eventId}"
+"""From before relations were specified; clients still call it."""
 
 
 @routes.get(
     _PATH,
     _PATH + "/{relType}",
     _PATH + "/{relType}/{eventType}",
+    _UNSTABLE,
+    _UNSTABLE + "/{relType}",
+    _UNSTABLE + "/{relType}/{eventType}",
     auth=Auth.USER,
     limit=Limit.READ,
 )

@@ -18,7 +18,12 @@ MAX_BODY = 32 << 20
 """A client uploads its keys in chunks of some hundred; the general limit of a JSON body would refuse larger chunks."""
 
 
-@routes.post("/_matrix/client/v3/room_keys/version", auth=Auth.USER, limit=Limit.CHATTY)
+def _paths(rest: str) -> tuple[str, str]:
+    """Return today's path, and that from before backups were specified, which clients still call."""
+    return f"/_matrix/client/v3/room_keys{rest}", f"/_matrix/client/unstable/room_keys{rest}"
+
+
+@routes.post(*_paths("/version"), auth=Auth.USER, limit=Limit.CHATTY)
 async def create_version(ctx: Context, req: Request) -> Json:
     """Start a new backup version. POST /room_keys/version."""
     body = req.json()
@@ -27,19 +32,19 @@ async def create_version(ctx: Context, req: Request) -> Json:
         return {"version": backups.create(batch, req.user_id, algorithm, auth_data)}
 
 
-@routes.get("/_matrix/client/v3/room_keys/version", auth=Auth.USER)
+@routes.get(*_paths("/version"), auth=Auth.USER)
 async def get_current_version(ctx: Context, req: Request) -> Json:
     """Describe the current backup version. GET /room_keys/version."""
     return backups.describe(ctx.db, req.user_id, None)
 
 
-@routes.get("/_matrix/client/v3/room_keys/version/{version}", auth=Auth.USER)
+@routes.get(*_paths("/version/{version}"), auth=Auth.USER)
 async def get_version(ctx: Context, req: Request) -> Json:
     """Describe a backup version. GET /room_keys/version/{version}."""
     return backups.describe(ctx.db, req.user_id, req.params["version"])
 
 
-@routes.put("/_matrix/client/v3/room_keys/version/{version}", auth=Auth.USER, limit=Limit.CHATTY)
+@routes.put(*_paths("/version/{version}"), auth=Auth.USER, limit=Limit.CHATTY)
 async def put_version(ctx: Context, req: Request) -> Json:
     """Replace the auth_data of a version. PUT /room_keys/version/{version}."""
     body, version = req.json(), req.params["version"]
@@ -51,7 +56,7 @@ async def put_version(ctx: Context, req: Request) -> Json:
     return {}
 
 
-@routes.delete("/_matrix/client/v3/room_keys/version/{version}", auth=Auth.USER, limit=Limit.CHATTY)
+@routes.delete(*_paths("/version/{version}"), auth=Auth.USER, limit=Limit.CHATTY)
 async def delete_version(ctx: Context, req: Request) -> Json:
     """Remove a version with its keys. DELETE /room_keys/version/{version}."""
     with ctx.db.batch() as batch:
@@ -87,41 +92,41 @@ def _put(ctx: Context, req: Request, rooms: backups.Rooms) -> Json:
         return backups.put_keys(batch, req.user_id, _version(req), rooms)
 
 
-@routes.put("/_matrix/client/v3/room_keys/keys", auth=Auth.USER, limit=Limit.CHATTY, max_body=MAX_BODY)
+@routes.put(*_paths("/keys"), auth=Auth.USER, limit=Limit.CHATTY, max_body=MAX_BODY)
 async def put_keys(ctx: Context, req: Request) -> Json:
     """Store keys of several rooms. PUT /room_keys/keys."""
     rooms = fields.obj(req.json(), "rooms")
     return _put(ctx, req, {_room_id(room_id): _sessions(value) for room_id, value in rooms.items()})
 
 
-@routes.put("/_matrix/client/v3/room_keys/keys/{roomId}", auth=Auth.USER, limit=Limit.CHATTY, max_body=MAX_BODY)
+@routes.put(*_paths("/keys/{roomId}"), auth=Auth.USER, limit=Limit.CHATTY, max_body=MAX_BODY)
 async def put_room_keys(ctx: Context, req: Request) -> Json:
     """Store keys of one room. PUT /room_keys/keys/{roomId}."""
     return _put(ctx, req, {_room_id(req.params["roomId"]): _sessions(req.json())})
 
 
-@routes.put("/_matrix/client/v3/room_keys/keys/{roomId}/{sessionId}", auth=Auth.USER, limit=Limit.CHATTY)
+@routes.put(*_paths("/keys/{roomId}/{sessionId}"), auth=Auth.USER, limit=Limit.CHATTY)
 async def put_session_key(ctx: Context, req: Request) -> Json:
     """Store the key of one session. PUT /room_keys/keys/{roomId}/{sessionId}."""
     session_id = parse_opaque(req.params["sessionId"], "sessionId")
     return _put(ctx, req, {_room_id(req.params["roomId"]): {session_id: backups.parse_key(req.json())}})
 
 
-@routes.get("/_matrix/client/v3/room_keys/keys", auth=Auth.USER)
+@routes.get(*_paths("/keys"), auth=Auth.USER)
 async def get_keys(ctx: Context, req: Request) -> Json:
     """Return all keys of a version. GET /room_keys/keys."""
     rooms = backups.keys(ctx.db, req.user_id, _version(req))
     return {"rooms": {room_id: {"sessions": sessions} for room_id, sessions in rooms.items()}}
 
 
-@routes.get("/_matrix/client/v3/room_keys/keys/{roomId}", auth=Auth.USER)
+@routes.get(*_paths("/keys/{roomId}"), auth=Auth.USER)
 async def get_room_keys(ctx: Context, req: Request) -> Json:
     """Return the keys of one room; none is an empty object. GET /room_keys/keys/{roomId}."""
     room_id, _ = _target(req)
     return {"sessions": backups.keys(ctx.db, req.user_id, _version(req), room_id).get(room_id or "", {})}
 
 
-@routes.get("/_matrix/client/v3/room_keys/keys/{roomId}/{sessionId}", auth=Auth.USER)
+@routes.get(*_paths("/keys/{roomId}/{sessionId}"), auth=Auth.USER)
 async def get_session_key(ctx: Context, req: Request) -> Json:
     """Return the key of one session, or M_NOT_FOUND. GET /room_keys/keys/{roomId}/{sessionId}."""
     room_id, session_id = _target(req)
@@ -133,9 +138,9 @@ async def get_session_key(ctx: Context, req: Request) -> Json:
 
 
 @routes.delete(
-    "/_matrix/client/v3/room_keys/keys",
-    "/_matrix/client/v3/room_keys/keys/{roomId}",
-    "/_matrix/client/v3/room_keys/keys/{roomId}/{sessionId}",
+    *_paths("/keys"),
+    *_paths("/keys/{roomId}"),
+    *_paths("/keys/{roomId}/{sessionId}"),
     auth=Auth.USER,
     limit=Limit.CHATTY,
 )

@@ -16,7 +16,7 @@ from conduit.service.outbound.identity_server import IdentityServer
 routes = Routes()
 
 _ACCOUNT = "/_matrix/client/v3/account"
-# Where clients look for these two if they take the server for an old one.
+# Where clients look for these if they take the server for an old one.
 _UNSTABLE = "/_matrix/client/unstable/account"
 
 
@@ -52,7 +52,12 @@ async def _bind(ctx: Context, req: Request, body: Json) -> Json:
 
 
 @routes.post(
-    f"{_ACCOUNT}/3pid/delete", f"{_ACCOUNT}/3pid/unbind", f"{_UNSTABLE}/3pid/unbind", auth=Auth.USER, limit=Limit.INVITE
+    f"{_ACCOUNT}/3pid/delete",
+    f"{_ACCOUNT}/3pid/unbind",
+    f"{_UNSTABLE}/3pid/delete",
+    f"{_UNSTABLE}/3pid/unbind",
+    auth=Auth.USER,
+    limit=Limit.INVITE,
 )
 async def unbind(ctx: Context, req: Request) -> Json:
     """Have an identifier of the caller unbound. POST /account/3pid/delete, /account/3pid/unbind: as the account has none, these are the same."""

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from conduit.protocol.errors import BadJson, InvalidParam, MatrixError, NotFound
+from conduit.protocol.errors import BadJson, BadRequest, InvalidParam, MatrixError, NotFound
 from conduit.service.actions import change_push_rules
 from conduit.service.context import Context
 from conduit.service.push import rules
@@ -72,7 +72,7 @@ async def test_predefined_rules_are_switched_and_their_actions_changed(ctx: Cont
         (lambda ctx: put(ctx, "b", actions="notify"), BadJson),
         (lambda ctx: put(ctx, "b", actions=["shout"]), InvalidParam),
         (lambda ctx: put(ctx, "b", pattern=1), BadJson),
-        (lambda ctx: put(ctx, "b", before="none"), NotFound),
+        (lambda ctx: put(ctx, "b", before="none"), BadRequest),
         (lambda ctx: change_push_rules.delete_rule(ctx, ALICE, "content", "none"), NotFound),
         (lambda ctx: change_push_rules.delete_rule(ctx, ALICE, "underride", ".m.rule.call"), InvalidParam),
         (lambda ctx: change_push_rules.set_enabled(ctx, ALICE, "content", "none", True), NotFound),

@@ -15,7 +15,7 @@ from conduit.service.events import fetch
 from conduit.service.outbound import build
 from conduit.service.rooms import short_ids, state, state_layers, timeline
 from tests.support.federation import Incoming, Network, network
-from tests.support.guest import Guest, current, is_shown, room_of, status, until
+from tests.support.guest import Guest, current, is_shown, room_of, status, until, worked_off
 from tests.support.scripted_room import ScriptedRoom
 
 
@@ -177,6 +177,37 @@ async def test_advisory_09_few_whole_states_are_fetched_for_one_event(net: Netwo
     assert not is_shown(net, last)
     assert 1 <= len(guest.asked("/v1/state/")) <= 4
     assert len(guest.peer.received) < 2 * fetch.MAX_REQUESTS
+
+
+async def test_advisory_25_few_whole_states_are_held_at_a_time(net: Network) -> None:
+    """Four servers let us fetch one each, and take their time. Of a room there is one under way; another room's has the other place."""
+    alice, room = await room_of(net)
+    rooms = [room, room, room, await alice.create_room(preset="public_chat")]
+    guests = [await Guest.enter(net, one, name=f"evil{number}.test") for number, one in enumerate(rooms)]
+    go_on = asyncio.Event()
+    under_way: list[str] = []
+    most: list[int] = []
+
+    async def tell_state(incoming: Incoming) -> Any:
+        under_way.append(incoming.segments[4])
+        most.append(under_way.count(room))
+        await go_on.wait()
+        under_way.remove(incoming.segments[4])
+        return {"pdus": [], "auth_chain": []}
+
+    for guest in guests:
+        guest.message("lost")
+        near, last = guest.message("near"), guest.message("last")
+        ids = [*(f"${number:043d}" for number in range(100)), guest.before[near.event_id]["m.room.create", ""]]
+        guest.peer.on("POST", "/_matrix/federation/v1/get_missing_events/.*", {"events": [near.pdu]})
+        guest.peer.on("GET", "/_matrix/federation/v1/state_ids/.*", {"pdu_ids": ids, "auth_chain_ids": []})
+        guest.peer.on("GET", "/_matrix/federation/v1/state/.*", tell_state)
+        await guest.peer.send("one.test", [last])
+    await until(lambda: len(under_way) == 2)
+    assert set(under_way) == {room, rooms[-1]}
+    go_on.set()
+    await worked_off(net["one.test"])
+    assert max(most) == 1
 
 
 async def test_advisory_09_states_told_for_one_owners_events_are_few(net: Network) -> None:

@@ -155,15 +155,16 @@ async def _fetch(
     federation = ctx.outbound.federation
     if len(missing) > few:
         target = federation.path("/_matrix/federation/v1/state", room_id) + "?" + urlencode({"event_id": at})
-        body = (
-            await federation.exchange(
-                "GET", server, target, seconds=_SECONDS, max_bytes=foreign_state.MAX_BYTES, now=True
-            )
-        ).body
-        await ctx.outbound.keyring.prefetch(body)
-        parts = pieces(body, _ARRAYS)
-        del body
-        return await foreign_state.read(ctx, version, room_id, parts, _ARRAYS, only=frozenset(missing)), None
+        async with ctx.outbound.whole_states.place(room_id, server):
+            body = (
+                await federation.exchange(
+                    "GET", server, target, seconds=_SECONDS, max_bytes=foreign_state.MAX_BYTES, now=True
+                )
+            ).body
+            await ctx.outbound.keyring.prefetch(body)
+            parts = pieces(body, _ARRAYS)
+            del body
+            return await foreign_state.read(ctx, version, room_id, parts, _ARRAYS, only=frozenset(missing)), None
     answer = Answer(version, room_id)
     broken_off: Unreachable | None = None
     slots = asyncio.Semaphore(_AT_A_TIME)

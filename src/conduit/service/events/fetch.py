@@ -387,16 +387,18 @@ async def _whole_state(
         raise BadJson("too much has been asked for already")
     federation = ctx.outbound.federation
     target = federation.path(_PREFIX + "state", event.room_id) + "?" + urlencode({"event_id": at})
-    async with ctx.outbound.background.place(event.room_id, server):
-        whole = await federation.exchange(
-            "GET", server, target, seconds=_LONG_SECONDS, max_bytes=_MAX_STATE_BYTES, now=server == budget.origin
-        )
-    body = whole.body
-    del whole
-    await ctx.outbound.keyring.prefetch(body)
-    parts = pieces(body, _STATE_ARRAYS)
-    del body
-    return await foreign_state.read(ctx, event.version, event.room_id, parts, _STATE_ARRAYS, only=frozenset(missing))
+    async with ctx.outbound.whole_states.place(event.room_id, server):
+        async with ctx.outbound.background.place(event.room_id, server):
+            whole = await federation.exchange(
+                "GET", server, target, seconds=_LONG_SECONDS, max_bytes=_MAX_STATE_BYTES, now=server == budget.origin
+            )
+        body = whole.body
+        del whole
+        await ctx.outbound.keyring.prefetch(body)
+        parts = pieces(body, _STATE_ARRAYS)
+        del body
+        wanted = frozenset(missing)
+        return await foreign_state.read(ctx, event.version, event.room_id, parts, _STATE_ARRAYS, only=wanted)
 
 
 async def _remember(ctx: Context, room_id: RoomId, at: EventId, event_ids: list[EventId], *, is_rejected: bool) -> bool:

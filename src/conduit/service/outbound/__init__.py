@@ -50,6 +50,9 @@ class Outbound:
     background: Turns = field(default_factory=lambda: Turns(48, of_room=24, of_household=12, of_server=8))
     """Places of requests that others can make us make without anybody here waiting for them: they never take all that there are."""
 
+    whole_states: Turns = field(default_factory=lambda: Turns(2, of_room=1, of_household=1, of_server=1))
+    """Places of answers with the whole state of a room, until they have been taken apart: each may take a hundred megabytes."""
+
     async def close(self) -> None:
         """Close connections and threads; requests under way fail."""
         self.keyring.close()

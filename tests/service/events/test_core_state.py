@@ -197,7 +197,9 @@ async def test_core_holds_on_whom_the_rest_of_the_state_stands() -> None:
         assert dict(parts)["members_omitted"] is True
 
 
-async def test_core_of_an_answer_that_lacks_members_or_has_few_is_none() -> None:
+async def test_core_of_an_answer_that_lacks_members_or_has_few_or_too_many_is_none(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """Then it is taken as it is."""
     async with network("two.test") as net:
         room = ScriptedRoom(net.peer("far.test"))
@@ -206,3 +208,8 @@ async def test_core_of_an_answer_that_lacks_members_or_has_few_is_none() -> None
         crowd = Crowd(net)
         crowd.room.omits = True
         assert await core_state.parts_of(orjson.dumps(crowd.room.answer()), JOIN_ARRAYS, join) is None
+        crowd.room.omits = False
+        answer = orjson.dumps(crowd.room.answer())
+        assert await core_state.parts_of(answer, JOIN_ARRAYS, join) is not None
+        monkeypatch.setattr(core_state, "MAX_EVENTS", 20)
+        assert await core_state.parts_of(answer, JOIN_ARRAYS, join) is None

@@ -19,6 +19,8 @@ from conduit.protocol.pdu import Event
 STEP = 250
 """How many events are looked at between two chances for others to run."""
 MEMBER = "m.room.member"
+MAX_EVENTS = 200_000
+"""In an answer with more events no core is looked for: what is noted of each until the end of the answer would take more memory than the answer itself."""
 SHOWN = 6
 """Of so many of those in the room the membership is taken as well: a room without a name is called after them."""
 
@@ -63,7 +65,7 @@ class _Members:
 async def parts_of(body: bytes, arrays: Container[str], join: Event) -> list[tuple[str, Any]] | None:
     """Return of the pieces of a whole answer to `join` (`json_pieces.pieces`) those of the core, marked as lacking members.
 
-    `None` if the answer lacks members already, or too few would be left out to matter. Raises as `pieces` does. Nothing is checked: the pieces are
+    `None` if the answer lacks members already, too few would be left out to matter, or it holds more than any room should. Raises as `pieces` does. Nothing is checked: the pieces are
     as good as those of any answer.
     """
     members = _Members()
@@ -71,7 +73,7 @@ async def parts_of(body: bytes, arrays: Container[str], join: Event) -> list[tup
     others: set[int] = set()
     place = 0
     for place, (key, value) in enumerate(pieces(body, arrays), 1):
-        if key == "members_omitted" and value is True:
+        if (key == "members_omitted" and value is True) or place > MAX_EVENTS:
             return None
         if key in arrays and _is_membership(value):
             members.add(place, value, current=key == "state")

@@ -218,7 +218,9 @@ class RateLimits:
         Rate(per_second=0.2, burst=15),
     )
     registration: Rate = _setting("Registering, counted by address.", Rate(per_second=0.1, burst=10))
-    federation: Rate = _setting("Requests of one other server.", Rate(per_second=200, burst=2000))
+    federation: Rate = _setting(
+        "Requests of one other server; large ones count as several.", Rate(per_second=200, burst=2000)
+    )
 
 
 LEAKED_KEY = "l/O9hxMVKB6Lg+3Hqf0FQQZhVESQcMzbPN1Cz2nM3og="

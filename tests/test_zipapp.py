@@ -82,9 +82,12 @@ def test_build_being_unpacked_is_left_alone(tmp_path: Path) -> None:
 # --- the server in it -------------------------------------------------------------------------------------------------
 
 _PROBE = """
-import asyncio, os, sys
+import asyncio, os, signal, sys
 import psutil
 from conduit.service.events import resolve
+
+# Who runs the tests in the background may have had SIGINT ignored, for all that they start too.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 async def main():
     problem = resolve.Problem("10", [{1: 7}, {1: 7}], {}, {}, {7: ()}, frozenset())

@@ -262,7 +262,13 @@ class Quarrel:
             answer = await person.raw("PUT", path, {"msgtype": "m.text", "body": "heard?"})
             if answer.status == 200:
                 return [answer.json()["event_id"]]
-        return []
+        # Where none of them may send messages, somebody who is in can still take another name.
+        person = await self._insider(camp)
+        if person is None:
+            return []
+        path = f"/rooms/{segment(self.room)}/state/m.room.member/{segment(person.user_id)}"
+        answer = await person.raw("PUT", path, {"membership": "join", "displayname": person.next_txn()})
+        return [answer.json()["event_id"]] if answer.status == 200 else []
 
     async def _complaints(self, spoken: list[str]) -> list[str]:
         """Return in what the servers differ, a line each."""

@@ -20,6 +20,8 @@ routes = Routes()
 CUT: list[MatrixError] = []
 """How streams have ended that did not end well."""
 CUT_OFF = asyncio.Event()
+PAUSED = asyncio.Event()
+HURRY = asyncio.Event()
 
 
 @routes.post(BASE + "/echo", auth=Auth.NONE)
@@ -46,6 +48,18 @@ async def upload(ctx: Context, req: Request) -> Json:
         CUT_OFF.set()
         raise
     return {"size": size, "announced": req.content_length}
+
+
+@routes.post(BASE + "/upload-later", auth=Auth.NONE, stream_body=True, max_body=16 << 20)
+async def upload_later(ctx: Context, req: Request) -> Json:
+    """Count a streamed body, but not before the connection is full."""
+    size = 0
+    async for piece in req.stream():
+        size += len(piece)
+        if not size - len(piece):
+            PAUSED.set()
+            await HURRY.wait()
+    return {"size": size}
 
 
 @routes.post(BASE + "/unread", auth=Auth.NONE, stream_body=True)
@@ -133,6 +147,18 @@ async def test_a_stream_is_counted_against_the_upload_limit(hs: Homeserver) -> N
     assert announced.json() == {"size": 1000, "announced": 1000}
     for data in (_pieces(11, 100_000), b"x" * 1_000_001):
         assert (await client.raw("POST", BASE + "/upload", data=data)).status == 413
+
+
+async def test_a_stream_that_was_held_up_arrives_whole(hs: Homeserver) -> None:
+    """Reading stops while more has come than is wanted yet, and goes on later, for the next request too."""
+    client = hs.client()
+    for _ in range(2):
+        HURRY.clear()
+        PAUSED.clear()
+        task = asyncio.ensure_future(client.raw("POST", BASE + "/upload-later", data=_pieces(8, 1 << 20)))
+        await asyncio.wait_for(PAUSED.wait(), 10)
+        HURRY.set()
+        assert (await asyncio.wait_for(task, 10)).json()["size"] == 8 << 20
 
 
 async def test_an_unread_body_does_not_spoil_the_next_request(hs: Homeserver) -> None:

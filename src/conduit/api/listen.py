@@ -48,11 +48,14 @@ class CannotListen(Exception):
     """An address cannot be bound, or a certificate not be loaded; the message is for the operator."""
 
 
-_INNARDS = ("_keepalive_handle", "_messages", "_next_keepalive_close_time", "_parser", "_payload_parser", "_waiter")
+_INNARDS = (
+    *("_buffer_paused", "_keepalive_handle", "_messages", "_next_keepalive_close_time", "_parser", "_payload_parser"),
+    *("_reading_paused", "_waiter"),
+)
 _KNOWS_INNARDS = hasattr(HttpRequestParser, "message_consumed") and all(
     hasattr(RequestHandler, name) for name in _INNARDS
 )
-"""Whether the HTTP library is made as `data_received` below thinks; where not, every request goes the long way."""
+"""Whether the HTTP library is made as `_Connection` thinks; where not, every request goes the long way."""
 
 
 class _Connection(RequestHandler):
@@ -98,6 +101,11 @@ class _Connection(RequestHandler):
             return
         if self._messages and not waiter.done():
             waiter.set_result(None)
+
+    def resume_reading(self, resume_parser: bool = True) -> None:
+        """Go on reading where it was paused. The library asks for it after each piece of a body, which costs a turn of its parser."""
+        if not _KNOWS_INNARDS or self._reading_paused or self._buffer_paused:
+            super().resume_reading(resume_parser)
 
     def _answered_at_once(self) -> bool:
         message, payload = self._messages[0]

@@ -312,7 +312,7 @@ def test_check_tells_what_does_not_agree(config: Path, capsys, tmp_path: Path) -
     assert main(["db", "check", "--config", str(config)]) == Exit.FINDINGS
     out = capsys.readouterr().out
     assert "eventid_pduid: " in out
-    assert out.endswith("1 findings\n")
+    assert out.endswith("1 finding\n")
 
 
 def test_check_of_nothing(config: Path, capsys) -> None:
@@ -337,7 +337,7 @@ def test_convert_makes_a_copy_that_opens(config: Path, capsys, tmp_path: Path) -
     into = tmp_path / "copy"
     assert main(["db", "convert", "--to", "rocksdb", "--into", str(into), "--config", str(config)]) == Exit.OK
     out = capsys.readouterr().out
-    assert "entries copied and compared, 1 media files" in out
+    assert "entries copied and compared, 1 media file linked" in out
     assert f'database_backend = "rocksdb" and database_path = "{into}"' in out
     assert (into / "media" / "ab" / "cd").read_bytes() == b"picture"
     open_database(into, "rocksdb", create=False).close_now()

@@ -216,7 +216,7 @@ def _db_check(options: argparse.Namespace) -> int:
         print(finding)
     if len(findings) > _MOST_FINDINGS:
         print(f"... and {len(findings) - _MOST_FINDINGS:,} more")
-    print(f"{config.database_path}: {f'{len(findings):,} findings' if findings else 'everything agrees'}")
+    print(f"{config.database_path}: {_counted(len(findings), 'finding') if findings else 'everything agrees'}")
     return Exit.FINDINGS if findings else Exit.OK
 
 
@@ -238,11 +238,17 @@ def _db_convert(options: argparse.Namespace) -> int:
         )
     finally:
         bar.end()
-    print(f"{options.into}: {done.entries:,} entries copied and compared, {done.files:,} media files linked or copied")
+    print(
+        f"{options.into}: {done.entries:,} entries copied and compared, {_counted(done.files, 'media file')} linked or copied"
+    )
     print(f'To use it, set database_backend = "{options.to}" and database_path = "{options.into.absolute()}"')
     if not within:
         print(f'The media stay where they are: media.path = "{media}"')
     return Exit.OK
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
 class _Bar:

@@ -75,7 +75,7 @@ async def test_destination_is_tried_again_at_once(net: Network, console: Console
 async def test_all_destinations_are_tried_again(net: Network, console: Console) -> None:
     """One that still does not answer is given more time."""
     ctx = net["localhost"].ctx
-    assert await console.say("@conduit retry-destination --all") == "1 servers are tried again"
+    assert await console.say("@conduit retry-destination --all") == "Servers that are tried again: 1"
     await quiet()
     assert destinations.find(ctx, TWO).state == "failing"
     with pytest.raises(NotFound):

@@ -311,7 +311,7 @@ async def _destination_info(ctx: Context, sender: UserId, arguments: Arguments) 
 async def _retry_destination(ctx: Context, sender: UserId, arguments: Arguments) -> str:
     """Try a server that fails again now, or all of them with --all in place of a name."""
     if arguments[0] == "--all":
-        return f"{destinations.retry_all(ctx)} servers are tried again"
+        return f"Servers that are tried again: {destinations.retry_all(ctx)}"
     server = parse_server_name(arguments[0])
     return f"{server} is tried again" if destinations.retry(ctx, server) else f"{server} does not fail"
 

@@ -142,6 +142,11 @@ class ScriptedRoom:
         state = list(self._before.values())
         return state, self.chain(state)
 
+    def state_ids(self) -> Json:
+        """Return what `state_ids` answers of the state before the join."""
+        state, chain = self.whole()
+        return {"pdu_ids": [event.event_id for event in state], "auth_chain_ids": [event.event_id for event in chain]}
+
     def serve(self) -> None:
         """Answer everything that a joining server asks."""
         peer = self.peer
@@ -162,10 +167,6 @@ class ScriptedRoom:
             self.leaves.append(incoming.json())
             return {}
 
-        def state_ids(incoming: Incoming) -> Any:
-            state, chain = self.whole()
-            return {"pdu_ids": [e.event_id for e in state], "auth_chain_ids": [e.event_id for e in chain]}
-
         def state(incoming: Incoming) -> Any:
             events, chain = self.whole()
             return {"pdus": _pdus(events), "auth_chain": _pdus(chain)}
@@ -182,7 +183,7 @@ class ScriptedRoom:
         peer.on("GET", r"/_matrix/federation/v1/make_(join|leave|knock)/.*", make)
         peer.on("PUT", r"/_matrix/federation/v2/send_join/.*", send_join)
         peer.on("PUT", r"/_matrix/federation/v2/send_leave/.*", send_leave)
-        peer.on("GET", r"/_matrix/federation/v1/state_ids/.*", state_ids)
+        peer.on("GET", r"/_matrix/federation/v1/state_ids/.*", lambda _: self.state_ids())
         peer.on("GET", r"/_matrix/federation/v1/state/.*", state)
         peer.on("GET", r"/_matrix/federation/v1/event/.*", one)
         peer.on("PUT", r"/_matrix/federation/v1/send/.*", {"pdus": {}})

@@ -8,14 +8,13 @@ from typing import Any
 import orjson
 import pytest
 
-from conduit.protocol.ids import RoomId, UserId
 from conduit.service.actions import join
 from conduit.service.events import core_state, recover, remote_join
 from conduit.service.events.complete_room import JOIN_ARRAYS
-from conduit.service.rooms import members, partial, state, timeline
-from tests.support.client import User
+from conduit.service.rooms import state, timeline
 from tests.support.federation import Incoming, Network, network
 from tests.support.outgoing import until
+from tests.support.partial_room import PartialRoom
 from tests.support.scripted_room import ScriptedRoom
 
 VERSIONS = ("1", "10", "12")
@@ -28,18 +27,17 @@ def _small_rooms_are_large(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(join, "WHOLE_SECONDS", 0.01)
 
 
-class Crowd:
-    """A scripted room with some users of its own server, and many of another, whose keys are not told before they may."""
+class Crowd(PartialRoom):
+    """A room with some users of its own server, and many of another, whose keys are not told before they may."""
 
     def __init__(self, net: Network, version: str = "10") -> None:
-        self.room = ScriptedRoom(net.peer("far.test"), version)
+        super().__init__(net, version)
         for number in range(core_state.SHOWN):
             self.room.member(f"@user{number}:far.test")
         self.slow = net.peer("slow.test")
         self.slow_member("@zoe:slow.test")
         for number in range(30):
             self.slow_member(f"@user{number}:slow.test")
-        self.may_tell = asyncio.Event()
 
         async def keys(incoming: Incoming) -> Any:
             await self.may_tell.wait()
@@ -47,7 +45,6 @@ class Crowd:
 
         self.slow.on("GET", "/_matrix/key/v2/server", keys)
         self.slow.on("PUT", r".*/send/.*", {"pdus": {}})
-        self.ctx = net["two.test"].ctx
 
     def slow_member(self, user_id: str) -> None:
         """Add a member whose event cannot be checked yet."""
@@ -64,25 +61,6 @@ class Crowd:
                 auth=[event for event in self.room.events if event.event_id in draft.auth_events],
             )
         )
-
-    @property
-    def room_id(self) -> RoomId:
-        """The room."""
-        return RoomId(self.room.room_id)
-
-    def membership(self, user_id: str) -> str | None:
-        """What the server knows of somebody."""
-        return members.membership(self.ctx.db, self.room_id, UserId(user_id))
-
-    async def join(self, user: User) -> None:
-        """Let a user join and be in the room before it is complete."""
-        await user.post(f"/join/{self.room_id}?via=far.test", {})
-        assert partial.is_partial(self.ctx.db, self.room_id)
-
-    async def complete(self) -> None:
-        """Let the rest be checked and wait until it is known."""
-        self.may_tell.set()
-        await until(lambda: not partial.is_partial(self.ctx.db, self.room_id))
 
     def asked(self) -> list[str]:
         """What the room's server was asked beside the handshake and for events."""

@@ -223,6 +223,22 @@ async def test_server_that_falls_silent_midway_leaves_no_member_out(net: Network
     assert [got.segments[-1] for got in other.received if "/event/" in got.path] == [joined.event_id]
 
 
+@pytest.mark.parametrize("told", [{}, {"pdu_ids": ["$" + "A" * 43], "auth_chain_ids": []}])
+async def test_answer_without_the_state_of_the_room_completes_nothing(
+    net: Network, held: Held, bob: User, told: Any
+) -> None:
+    """The room would be one without its members for good: another server is asked."""
+    joined = held.room.state["m.room.member", ZOE]
+    held.serve()
+    held.room.peer.on("GET", ".*/state_ids/.*", told)
+    other = net.peer("other.test")
+    other.on("GET", ".*/state_ids/.*", lambda _: held.room.state_ids())
+    other.on("GET", ".*/event/.*", {"origin": "other.test", "origin_server_ts": 1, "pdus": [joined.pdu]})
+    await bob.post(f"/join/{held.room_id}?via=far.test", {})
+    await until(lambda: not partial.is_partial(held.ctx.db, held.room_id))
+    assert held.membership(ZOE) == "join"
+
+
 async def test_server_that_came_after_the_join_is_asked_too(net: Network, held: Held, bob: User) -> None:
     """The only one that was there before has fallen silent."""
     held.room.servers = ["far.test"]

@@ -240,10 +240,12 @@ async def test_states_that_somebody_here_wants_are_not_counted(net: Network) -> 
 async def test_advisory_09_hundreds_of_thousands_of_ids_are_taken_in_steps(net: Network) -> None:
     """Others get their turn every thousand ids; of more than a room can have nothing is taken."""
     ctx = net["one.test"].ctx
-    ids = [f"${number:043d}" for number in range(20_000)]
+    _, room = await room_of(net)
+    create = state.current_id(ctx.db, RoomId(room), "m.room.create")
+    ids = [create, *(f"${number:043d}" for number in range(20_000))]
     peer = net.peer("peer.test")
     peer.on("GET", "/_matrix/federation/v1/state_ids/.*", {"pdu_ids": ids, "auth_chain_ids": ids[:10]})
-    at = RoomId("!room:peer.test"), EventId(ids[0])
+    at = RoomId(room), EventId(f"${0:043d}")
     asking = asyncio.ensure_future(fetch.state_ids(ctx, ServerName("peer.test"), *at, now=True))
     turns = 0
     while not asking.done():

@@ -296,8 +296,6 @@ async def state_at(ctx: Context, server: ServerName, event: Event, at: EventId, 
     room_id = event.room_id
     try:
         told, chain = await _ids(ctx, server, room_id, at, budget)
-        if state.current_id(ctx.db, room_id, "m.room.create") not in told:
-            raise BadJson("it is the state of another room")
         answer = await _fetch_state(ctx, server, event, at, [*told, *chain], budget)
         if timeline.meta(ctx.db, at) is None and at not in answer.events:
             await _one_by_one(ctx, server, answer, [at], budget)
@@ -323,7 +321,7 @@ async def _ids(
 async def state_ids(
     ctx: Context, server: ServerName, room_id: RoomId, at: EventId, *, seconds: float = _LONG_SECONDS, now: bool
 ) -> tuple[list[EventId], list[EventId]]:
-    """Return the ids of the state before an event and of its auth chain as `server` tells them; raises a `RemoteError`, or a `MatrixError` for an answer without them.
+    """Return the ids of the state before an event and of its auth chain as `server` tells them; raises a `RemoteError`, or a `MatrixError` for an answer without that room's state.
 
     There may be hundreds of thousands: they are looked at in steps.
     """
@@ -340,6 +338,8 @@ async def state_ids(
             found[name][value] = None
         if number % _ID_STEP == 0:
             await asyncio.sleep(0)
+    if state.current_id(ctx.db, room_id, "m.room.create") not in found["pdu_ids"]:
+        raise BadJson("the answer holds no state of this room")
     return list(found["pdu_ids"]), list(found["auth_chain_ids"])
 
 

@@ -7,9 +7,12 @@ from typing import Any
 import pytest
 
 from conduit.service.browse import notifications
-from tests.support.client import User
+from tests.support.client import User, segment
+from tests.support.federation import network
+from tests.support.guest import Guest
 from tests.support.homeserver import Homeserver
 from tests.support.people import people, person
+from tests.support.visitor import FEDERATION
 
 
 async def bodies(user: User, **params: Any) -> list[str]:
@@ -80,6 +83,31 @@ async def test_pages_follow_each_other(hs: Homeserver, monkeypatch: pytest.Monke
     monkeypatch.setattr(notifications, "MAX_LOOKED_AT", 4)
     found, _ = await read_all()
     assert found == sent[::-1]
+
+
+async def test_filled_gap_hides_nothing_from_before_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was missed and filled in later has notified nobody, however much it is; what came before has."""
+    monkeypatch.setattr(notifications, "STEP", 2)
+    async with network("one.test") as net:
+        alice = await net["one.test"].register("alice")
+        room = await alice.create_room(preset="public_chat")
+        guest = await Guest.enter(net, room)
+        guest.serve()
+        await guest.send(guest.message("first"))
+        missed = [guest.message(f"missed {number}") for number in range(7)]
+        guest.peer.on("POST", f"{FEDERATION}/v1/get_missing_events/.*", {"events": [missed[-1].pdu]})
+        await guest.send(guest.message("last"))
+        await alice.get(f"/rooms/{segment(room)}/messages", params={"dir": "b", "limit": "50"})
+        shown = (await alice.get(f"/rooms/{segment(room)}/messages", params={"dir": "b", "limit": "50"}))["chunk"]
+        assert {event.event_id for event in missed} <= {event["event_id"] for event in shown}
+        told = await bodies(alice)
+        assert (told[0], told[-1]) == ("last", "first")
+        pages, start = [], {}
+        for _ in told:
+            page = await alice.get("/notifications", params={"limit": 1, **start})
+            pages += [entry["event"]["content"]["body"] for entry in page["notifications"]]
+            start = {"from": page.get("next_token", "")}
+        assert pages == told
 
 
 async def test_reading_a_thread_reads_its_notifications(hs: Homeserver) -> None:

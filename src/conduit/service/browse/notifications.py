@@ -31,7 +31,7 @@ Json = dict[str, Any]
 MAX_LOOKED_AT: Final = 2000
 """How many events one request looks at, however few of them notify; then the page ends early, with a token to go on from."""
 STEP: Final = 50
-"""How many events of a room are read at a time, and looked at between two chances for others to run."""
+"""How many events of a room are read at a time, between two chances for others to run."""
 
 _TOKEN = re.compile(r"n([0-9]{1,18})", re.ASCII)
 _NOW: Final = 10**18
@@ -49,8 +49,13 @@ def parse_token(token: str | None) -> int:
 
 async def notifications(ctx: Context, to: Recipient, before: int, limit: int, *, only_highlights: bool) -> Json:
     """Return a page of at most `limit` notifications of events before the count `before`, and the token of the next one."""
-    rooms = [_Room(ctx, to, room_id, before) for room_id in members.rooms(ctx.db, to.user_id)]
-    heap = [(-room.head, room.room_id, room) for room in rooms if room.head]
+    heap: list[tuple[int, RoomId, _Room]] = []
+    for number, room_id in enumerate(members.rooms(ctx.db, to.user_id), 1):
+        room = _Room(ctx, to, room_id, before)
+        if room.head:
+            heap.append((-room.head, room_id, room))
+        if not number % STEP:
+            await asyncio.sleep(0)
     heapq.heapify(heap)
     found: list[Json] = []
     looked_at = 0
@@ -58,14 +63,14 @@ async def notifications(ctx: Context, to: Recipient, before: int, limit: int, *,
         head, _, room = heap[0]
         if len(found) == limit or looked_at == MAX_LOOKED_AT:
             return {"notifications": found, "next_token": f"n{1 - head}"}
-        taken = room.take(-head)
-        if taken is not None:
-            notification = room.notification(*taken, only_highlights=only_highlights)
+        if room.has_read:
+            notification = room.notification(*room.take(), only_highlights=only_highlights)
             if notification is not None:
                 found.append(notification)
             looked_at += 1
-            if not looked_at % STEP:
-                await asyncio.sleep(0)
+        else:
+            room.read()
+            await asyncio.sleep(0)
         if room.head:
             heapq.heapreplace(heap, (-room.head, room.room_id, room))
         else:
@@ -74,10 +79,7 @@ async def notifications(ctx: Context, to: Recipient, before: int, limit: int, *,
 
 
 class _Room:
-    """The events of one room before a count, newest first, back to the user's join.
-
-    `head` is the count of the next one, or an upper bound while none has been read; 0 when there are no more.
-    """
+    """The events of one room before a count, newest first, back to the user's join."""
 
     def __init__(self, ctx: Context, to: Recipient, room_id: RoomId, before: int) -> None:
         self.room_id = room_id
@@ -85,32 +87,37 @@ class _Room:
         self._to = to
         self._opened: Reader | None = None
         self._read: deque[tuple[PduId, Event]] = deque()
+        self._before = PduId(short_ids.short_room(ctx.db, room_id) or 0, before)
         entry = members.entry(ctx.db, room_id, to.user_id)
         newest = timeline.last_position(ctx.db, room_id)
         self._since = 0 if entry is None else entry.since
-        self._before = PduId(short_ids.short_room(ctx.db, room_id) or 0, before)
-        self.head = 0 if newest is None else self._bounded(min(newest.live, before - 1))
+        self._most = 0 if newest is None else min(newest.live, before - 1)
 
-    def _bounded(self, count: int) -> int:
+    @property
+    def head(self) -> int:
+        """Return the count of the next event, or an upper bound while it has not been read; 0 if there are no more."""
+        count = self._read[0][0].live if self._read else self._most
         return count if count > self._since else 0
 
-    def take(self, head: int) -> tuple[PduId, Event] | None:
-        """Return the event at the count `head` and go on to the one before it; `None` if `head` was but an upper bound."""
-        if not self._read:
-            self._fill()
-        taken = self._read.popleft() if self._read and self._read[0][0].live == head else None
-        if not self._read:
-            self._fill()
-        self.head = self._bounded(self._read[0][0].live) if self._read else 0
-        return taken
+    @property
+    def has_read(self) -> bool:
+        """Tell whether the next event is at hand."""
+        return bool(self._read)
 
-    def _fill(self) -> None:
-        rows = islice(timeline.scan(self._ctx.db, self.room_id, before=self._before, reverse=True), STEP)
-        for place, event in rows:
-            self._before = place
-            # History that was filled in later has notified nobody.
-            if not place.back:
-                self._read.append((place, event))
+    def take(self) -> tuple[PduId, Event]:
+        """Return the next event, which is at hand, and go on to the one before it."""
+        return self._read.popleft()
+
+    def read(self) -> None:
+        """Read some more events: perhaps none of the live ones, as history that was filled in later has notified nobody."""
+        rows = list(islice(timeline.scan(self._ctx.db, self.room_id, before=self._before, reverse=True), STEP))
+        self._read.extend(row for row in rows if not row[0].back)
+        if len(rows) < STEP:
+            self._most = 0
+        else:
+            self._before = rows[-1][0]
+            # What was filled in lies right behind the live event of the same count.
+            self._most = self._before.live if self._before.back else self._before.live - 1
 
     def notification(self, place: PduId, event: Event, *, only_highlights: bool) -> Json | None:
         """Return what the user was told of an event, or `None` if it was not told or is not to be seen."""

@@ -5,7 +5,7 @@ Each of these events would be valid, but would harm the sender's own room or con
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Container
 from typing import Any, Final
 
 from conduit.protocol.errors import BadAlias, BadJson, BadRequest, InvalidParam, MatrixError
@@ -45,7 +45,7 @@ async def check_canonical_alias(ctx: Context, room_id: RoomId, content: dict[str
     What stands in the room's event already is not looked at. Of another server's alias that server is asked.
     """
     current = state.current(ctx.db, room_id, "m.room.canonical_alias")
-    known = _aliases_in(current.content, lenient=True) if current is not None else []
+    known = set(_aliases_in(current.content, lenient=True)) if current is not None else set()
     added = _added(content, known)
     if sum(not aliases.is_local(alias, ctx.server_name) for alias in added) > MAX_ELSEWHERE:
         raise BadAlias(f"At most {MAX_ELSEWHERE} aliases of other servers can be added at a time")
@@ -71,9 +71,9 @@ def _astray(alias: RoomAlias) -> BadAlias:
     return BadAlias(f"The alias {alias} does not point to this room")
 
 
-def _added(content: dict[str, Any], known: Iterable[str]) -> list[RoomAlias]:
+def _added(content: dict[str, Any], known: Container[str]) -> list[RoomAlias]:
     """Return the aliases in `content` but for those known; raises `InvalidParam` or `BadJson`."""
-    added = [alias for alias in dict.fromkeys(_aliases_in(content)) if alias not in set(known)]
+    added = [alias for alias in dict.fromkeys(_aliases_in(content)) if alias not in known]
     if not all(map(is_room_alias, added)):
         raise InvalidParam("Not a valid room alias")
     return [RoomAlias(alias) for alias in added]

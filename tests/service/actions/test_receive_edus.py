@@ -215,6 +215,26 @@ async def test_advisory_25_receipts_for_events_that_never_come_push_out_no_other
     assert set(await shown(alice, room_id, "m.receipt")) == {event.event_id}
 
 
+async def test_advisory_25_receipts_wait_for_minutes_only_in_a_quiet_room_too(
+    net: Network, alice: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those whose events never come make room for others, though nothing happens in their room any more."""
+    monkeypatch.setattr(receive_receipts, "MAX_WAITING_OF_SERVER", 5)
+    quiet_room, room_id = [await alice.create_room(preset="public_chat") for _ in range(2)]
+    await Visitor(net.peer("two.test"), "one.test").join(quiet_room, BOB)
+    guest = await Guest.enter(net, room_id, name="two.test", user="bob")
+    for number in range(5):
+        await tell(guest.peer, "m.receipt", receipt(quiet_room, BOB, f"${number:043d}"))
+    await quiet()
+    await net.clock.advance(receive_receipts.WAIT_MS / 1000)
+    event = guest.message("hello")
+    await tell(guest.peer, "m.receipt", receipt(room_id, BOB, event.event_id))
+    await guest.send(event)
+    for _ in range(20):
+        await quiet()
+    assert set(await shown(alice, room_id, "m.receipt")) == {event.event_id}
+
+
 # --- presence ------------------------------------------------------------------------------------------------------
 
 

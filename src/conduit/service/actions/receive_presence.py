@@ -68,29 +68,34 @@ class _Waiting:
 
     def add(self, user: UserId, until: int, told: Told) -> None:
         """Let the presence of a user wait; where there is too much, the oldest of the server goes, or of the server that came first."""
-        self.take(user)
+        self.drop(user)
         server = server_name_of(user)
         of_server = self._servers.setdefault(server, {})
         of_server[user] = (until, told)
         self._count += 1
         if len(of_server) > MAX_WAITING_OF_SERVER:
-            self.take(next(iter(of_server)))
+            self.drop(next(iter(of_server)))
         if self._count > MAX_WAITING:
-            self.take(next(iter(next(iter(self._servers.values())))))
+            self.drop(next(iter(next(iter(self._servers.values())))))
 
-    def has(self, user: UserId) -> bool:
-        """Tell whether anything waits of a user."""
-        return user in self._servers.get(server_name_of(user), ())
+    def get(self, user: UserId) -> Told | None:
+        """Return what waits of a user."""
+        found = self._servers.get(server_name_of(user), {}).get(user)
+        return None if found is None else found[1]
 
-    def take(self, user: UserId) -> tuple[int, Told] | None:
-        """Return what waits of a user, until when and what, and let it wait no more."""
+    def drop(self, user: UserId) -> None:
+        """Let what waits of a user, if anything, wait no more."""
         server = server_name_of(user)
-        found = self._servers.get(server, {}).pop(user, None)
-        if found is not None:
+        if self._servers.get(server, {}).pop(user, None) is not None:
             self._count -= 1
             if not self._servers[server]:
                 del self._servers[server]
-        return found
+
+    def expire(self, now: int) -> None:
+        """Drop what has waited for too long."""
+        for of_server in list(self._servers.values()):
+            for user in [one for one, (until, _) in of_server.items() if until <= now]:
+                self.drop(user)
 
     def users(self) -> list[UserId]:
         """Return whose presence waits."""
@@ -102,8 +107,10 @@ async def run(ctx: Context) -> None:
     waiting = _Waiting()
     with ctx.db.watch.subscribe(_NEWS, "entered") as news:
         while True:
-            for kind, *what in await news.take():
-                now = ctx.clock.now_ms()
+            changes = await news.take()
+            now = ctx.clock.now_ms()
+            waiting.expire(now)
+            for kind, *what in changes:
                 if kind == _NEWS:
                     user, told = what
                     waiting.add(user, now + WAIT_MS, told)
@@ -111,8 +118,7 @@ async def run(ctx: Context) -> None:
                 # Somebody of here may bring many into sight; somebody else only himself.
                 entered = UserId(what[1])
                 for user in waiting.users() if server_name_of(entered) == ctx.server_name else [entered]:
-                    if not waiting.has(user) or not remote_devices.is_in_sight(ctx.db, user, ctx.server_name):
-                        continue
-                    found = waiting.take(user)
-                    if found is not None and found[0] > now:
-                        _set(ctx, user, found[1])
+                    told = waiting.get(user)
+                    if told is not None and remote_devices.is_in_sight(ctx.db, user, ctx.server_name):
+                        waiting.drop(user)
+                        _set(ctx, user, told)

@@ -119,13 +119,15 @@ class _Waiting:
     def __init__(self, ctx: Context) -> None:
         self._ctx = ctx
         self._rooms: dict[RoomId, dict[_Receipt, int]] = {}
+        """Each with the time until when it waits, in ms."""
         self._counts: Counter[ServerName] = Counter()
 
     def __bool__(self) -> bool:
         return bool(self._rooms)
 
     def hear(self, news: list[tuple[str, ...]]) -> None:
-        """Take new receipts in, and try those of rooms in which something has happened."""
+        """Take new receipts in, try those of rooms in which something has happened, and let go of those that have waited for too long."""
+        self._expire()
         rooms: dict[RoomId, None] = {}
         for kind, room, *rest in news:
             room_id = RoomId(room)
@@ -137,21 +139,31 @@ class _Waiting:
         for room_id in rooms:
             self._try(room_id)
 
+    def _expire(self) -> None:
+        now = self._ctx.clock.now_ms()
+        for room_id, entries in list(self._rooms.items()):
+            for receipt in [one for one, until in entries.items() if until <= now]:
+                self._drop(room_id, receipt)
+
     def _add(self, room_id: RoomId, receipt: _Receipt) -> None:
+        if receipt in self._rooms.get(room_id, {}):
+            self._drop(room_id, receipt)  # it comes last again, and waits anew
         server = server_name_of(receipt.user_id)
-        if self._counts[server] >= MAX_WAITING_OF_SERVER or self._counts.total() >= MAX_WAITING:
-            return
-        entries = self._rooms.setdefault(room_id, {})
-        self._counts[server] += receipt not in entries
-        entries[receipt] = self._ctx.clock.now_ms() + WAIT_MS
+        if self._counts[server] < MAX_WAITING_OF_SERVER and self._counts.total() < MAX_WAITING:
+            self._counts[server] += 1
+            self._rooms.setdefault(room_id, {})[receipt] = self._ctx.clock.now_ms() + WAIT_MS
 
     def _try(self, room_id: RoomId) -> None:
-        entries = self._rooms[room_id]
-        now = self._ctx.clock.now_ms()
         with self._ctx.db.batch() as batch:
-            for receipt, until in list(entries.items()):
-                if _place(self._ctx, batch, room_id, receipt) or until <= now:
-                    del entries[receipt]
-                    self._counts[server_name_of(receipt.user_id)] -= 1
-        if not entries:
+            for receipt in list(self._rooms[room_id]):
+                if _place(self._ctx, batch, room_id, receipt):
+                    self._drop(room_id, receipt)
+
+    def _drop(self, room_id: RoomId, receipt: _Receipt) -> None:
+        del self._rooms[room_id][receipt]
+        if not self._rooms[room_id]:
             del self._rooms[room_id]
+        server = server_name_of(receipt.user_id)
+        self._counts[server] -= 1
+        if not self._counts[server]:
+            del self._counts[server]

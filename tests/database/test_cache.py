@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from conduit.database import cache
 from conduit.database.cache import Cached, CacheSource
 from conduit.database.codec import STRING, TEXT, one
 from conduit.database.database import Database
@@ -125,3 +126,17 @@ def test_budget_holds_and_what_is_not_read_goes_first(db: Database) -> None:
     pool.clear()
     assert pool.used_bytes == 0
     assert heavy.peek(db, "a") is None
+
+
+def test_room_is_made_without_looking_at_all_that_was_read(db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A full cache in which everything is in use has few passed over before something goes."""
+    monkeypatch.setattr(cache, "_MAX_CHANCES", 2)
+    pool = db.cache_pool
+    pool.budget_bytes = 4000
+    heavy: Cached[str, str] = Cached("test_full", load=lambda source, key: key, weigh=lambda value: 200)
+    for _ in range(2):
+        for key in "abcdefghij":
+            heavy.get(db, key)
+    heavy.get(db, "k")
+    assert [key for key in "abcdefghijk" if heavy.peek(db, key) is None] == ["c"]
+    assert pool.used_bytes <= 4000

@@ -22,6 +22,8 @@ V = TypeVar("V")
 
 _ENTRY_BYTES = 200
 """What the bookkeeping of one entry costs."""
+_MAX_CHANCES = 10_000
+"""How many entries get a second chance at a time: to pass over all that have been read would take tens of milliseconds."""
 _MAX_STALE = 1000
 """How many dropped entries may stand in the queue, beside as many as there are entries."""
 
@@ -113,11 +115,13 @@ class CachePool:
 
     def _make_room(self) -> None:
         queue = self._queue
+        chances = _MAX_CHANCES
         while self.used_bytes > self.budget_bytes:
             entry = queue.popleft()
             if entry.key is MISSING:
                 continue
-            if entry.reads:
+            if entry.reads and chances:
+                chances -= 1
                 entry.reads = 0
                 queue.append(entry)
                 continue

@@ -113,6 +113,12 @@ async def test_a_port_in_use_is_said_in_one_line(hs: Homeserver) -> None:
         await listen.start(hs.app, [Listener(address="127.0.0.1", port=0), Listener(address="127.0.0.1", port=port)])
 
 
+async def test_an_address_of_a_network_that_is_not_there_is_said_in_one_line(hs: Homeserver) -> None:
+    """What the resolver says has numbers of its own."""
+    with pytest.raises(CannotListen, match=r"cannot listen on fe80::1%nosuch port 0: (?!unknown error)[a-z]"):
+        await listen.start(hs.app, [Listener(address="fe80::1%nosuch", port=0)])
+
+
 async def test_a_missing_certificate_is_said_in_one_line(hs: Homeserver, tmp_path: Path) -> None:
     """The message names the file."""
     missing = tmp_path / "none.pem"

@@ -244,8 +244,11 @@ async def _open(listening: Listening, listener: Listener) -> None:
                 )
     except OSError as error:
         where = str(listener.path) if listener.path is not None else f"{listener.address} port {listener.port}"
-        # The loop's own words name the address once more.
-        why = os.strerror(error.errno) if error.errno else str(error)
+        # The loop's own words name the address once more; the numbers of what cannot be resolved are not the system's.
+        if error.errno and not isinstance(error, _socket.gaierror):
+            why = os.strerror(error.errno)
+        else:
+            why = error.strerror or str(error)
         raise CannotListen(f"cannot listen on {where}: {why[:1].lower()}{why[1:]}") from error
     listening.sockets.append(socket)
 

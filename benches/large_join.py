@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import gc
 import json
 import os
 import subprocess
@@ -135,7 +134,7 @@ class PlainWire:
 async def serve(options: argparse.Namespace) -> None:
     """Be the server under test until a line comes in; then tell how long the loop stood at most."""
     from conduit.config.schema import Config, Listener
-    from conduit.server import build
+    from conduit.server import build, look_rarely_for_garbage
     from conduit.service.rooms import members, partial
 
     config = Config.for_tests(
@@ -157,10 +156,7 @@ async def serve(options: argparse.Namespace) -> None:
             stalls.append((time.perf_counter() - before - STALL_STEP, time.perf_counter()))
 
     watching = asyncio.ensure_future(watch())
-    # As `conduit.server` does when it has started.
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(10_000, 3, 600)
+    look_rarely_for_garbage()
     _tell("ready")
     loop = asyncio.get_running_loop()
     while line := await loop.run_in_executor(None, sys.stdin.readline):

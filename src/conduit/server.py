@@ -268,6 +268,13 @@ async def _give_memory_back(ctx: Context) -> None:
         await ctx.clock.sleep(TRIM_SECONDS)
 
 
+def look_rarely_for_garbage() -> None:
+    """Take what is alive, and so lives for good, out of the collector's sight, and let it look for cycles rarely from now on."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*_GARBAGE)
+
+
 async def _serve(loaded: Loaded, load_again: Callable[[], Loaded]) -> None:
     server = build(loaded.config)
     stop = asyncio.Event()
@@ -275,10 +282,7 @@ async def _serve(loaded: Loaded, load_again: Callable[[], Loaded]) -> None:
         _on_signals(server, stop, load_again)
         await server.start()
         _announce(server, loaded)
-        # What is alive now lives for good: the collector need not look at it again.
-        gc.collect()
-        gc.freeze()
-        gc.set_threshold(*_GARBAGE)
+        look_rarely_for_garbage()
         server.ctx.tasks.spawn(_give_memory_back(server.ctx), name="memory")
         tell_service_manager("READY=1")
         stopping = asyncio.ensure_future(stop.wait())

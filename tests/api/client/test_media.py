@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from conduit.config.schema import Rate, RateLimits
 from tests.support.client import Response, User
 from tests.support.homeserver import Homeserver, serve
 from tests.support.people import people, person
@@ -195,6 +196,17 @@ async def test_too_many_reserved_ids_are_refused(hs: Homeserver) -> None:
     answers = [await alice.raw("POST", "/_matrix/media/v1/create", {}) for _ in range(51)]
     assert [answer.status for answer in answers] == [200] * 50 + [429]
     assert answers[-1].json()["errcode"] == "M_LIMIT_EXCEEDED"
+
+
+async def test_asking_for_what_is_not_to_be_fetched_costs_nothing() -> None:
+    """Only what other servers are asked for is counted as a read."""
+    async with serve(rate_limits=RateLimits(read=Rate(per_second=0.1, burst=1))) as hs:
+        alice = await person(hs)
+        path = "/_matrix/media/v3/download/elsewhere.org/abc"
+        kept = [await alice.raw("GET", path, params={"allow_remote": "false"}) for _ in range(3)]
+        assert [answer.status for answer in kept] == [404] * 3
+        asked = [await alice.raw("GET", path) for _ in range(2)]
+        assert asked[-1].status == 429
 
 
 async def thumbnail(user: User, item: str, width: int, height: int, **params: Any) -> Image.Image:

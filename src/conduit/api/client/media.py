@@ -66,15 +66,15 @@ def _reply(found: downloads.Found) -> StreamReply:
     return StreamReply(found.path, found.content_type, found.headers, etag=found.etag)
 
 
-def _charge(ctx: Context, req: Request, server: ServerName, media_id: str) -> None:
+def _charge(ctx: Context, req: Request, server: ServerName, media_id: str, *, fetch: bool) -> None:
     """Count what has other servers asked and our disk filled; media that is here costs nothing."""
-    if req.requester is not None and downloads.must_be_fetched(ctx, server, media_id):
+    if fetch and req.requester is not None and downloads.must_be_fetched(ctx, server, media_id):
         req.charge(Limit.READ)
 
 
 async def _download(ctx: Context, req: Request, *, fetch: bool = True) -> StreamReply:
     server, media_id = _item(req)
-    _charge(ctx, req, server, media_id)
+    _charge(ctx, req, server, media_id, fetch=fetch)
     found = await downloads.download(
         ctx,
         server,
@@ -90,7 +90,7 @@ async def _download(ctx: Context, req: Request, *, fetch: bool = True) -> Stream
 async def _thumbnail(ctx: Context, req: Request, *, fetch: bool = True) -> StreamReply:
     server, media_id = _item(req)
     asked = thumbnail_query.read(req)
-    _charge(ctx, req, server, media_id)
+    _charge(ctx, req, server, media_id, fetch=fetch)
     found = await downloads.thumbnail(
         ctx,
         server,

@@ -152,7 +152,7 @@ def _run(options: argparse.Namespace) -> int:
         from conduit import server
         from conduit.api import routes
 
-        list(routes.tables())
+        list(routes.tables())  # which imports all endpoints
     server.run(loaded, lambda: _load(options))
     return Exit.OK
 

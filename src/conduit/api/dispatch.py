@@ -100,10 +100,8 @@ class Table:
         if match is not None:
             return match
         segments = path.split("/")
-        if not path.isascii():
-            segments = [_decode(segment) for segment in segments]
-        elif "%" in path:
-            segments = [_decode(segment) if "%" in segment else segment for segment in segments]
+        if "%" in path or not path.isascii():
+            segments = [_decode(one) if "%" in one or not one.isascii() else one for one in segments]
         values: list[str] = []
         allowed: set[str] = set()
         endpoint = _walk(self._root, segments, 1, method, values, allowed)

@@ -217,7 +217,8 @@ def _read_table(cls: type, raw: dict[str, Any], default: Any, path: str, report:
             given[item.name] = _read_field(item, raw[item.key], default, path, report)
         elif item.required and default is None:
             doc = item.setting.doc
-            doc = doc if doc[:2].isupper() else doc[0].lower() + doc[1:]
+            if not doc[1].isupper():  # as in PEM or URL
+                doc = doc[0].lower() + doc[1:]
             report.faults.append(f"{report.name(path + item.key)}: is required: {doc}")
     if report.faults:
         return default

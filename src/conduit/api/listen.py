@@ -78,7 +78,9 @@ class _Connection(RequestHandler):
             self._from = address_key(peer)
             self._open[self._from] += 1
             if self._open[self._from] > MAX_CONNECTIONS:
-                log.info("too_many_connections", address=peer)
+                if self._open[self._from] == MAX_CONNECTIONS + 1:
+                    hint = "if this is a reverse proxy, name it in trusted_proxies"
+                    log.warning("too_many_connections", address=peer, hint=hint)
                 assert isinstance(transport, asyncio.Transport)
                 transport.abort()
                 return

@@ -75,6 +75,11 @@ def _is_user_id(text: str) -> bool:
     return parts is not None and _HISTORICAL.fullmatch(parts[0]) is not None
 
 
+def is_compliant(user_id: str) -> bool:
+    """Tell whether a user id is such as may be named outside of events: of visible ASCII."""
+    return _COMPLIANT.fullmatch(localpart_of(user_id)) is not None
+
+
 def is_room_id(text: object) -> bool:
     """Tell whether `text` is a room id of any room version."""
     return isinstance(text, str) and len(text) <= MAX_ID_BYTES and _is_room_id(text)
@@ -116,7 +121,7 @@ def parse_user_id(text: object) -> UserId:
 def parse_compliant_user_id(text: object) -> UserId:
     """Return `text` as a user id such as may be named outside of events, or raise `InvalidParam`."""
     user_id = parse_user_id(text)
-    if not _COMPLIANT.fullmatch(localpart_of(user_id)):
+    if not is_compliant(user_id):
         raise InvalidParam("Not a compliant user ID")
     return user_id
 

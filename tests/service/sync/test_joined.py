@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from tests.support.federation import network
 from tests.support.homeserver import Homeserver
 from tests.support.people import people, person
+from tests.support.visitor import Visitor
 
 
 async def test_a_member_with_a_new_name_leaves_the_summary_alone(hs: Homeserver) -> None:
@@ -25,6 +27,21 @@ async def test_a_member_with_a_new_name_leaves_the_summary_alone(hs: Homeserver)
         "m.invited_member_count": 0,
         "m.heroes": [bob.user_id],
     }
+
+
+async def test_heroes_have_compliant_ids() -> None:
+    """Who has another one is in the room, but is named in events only; historical ids are compliant."""
+    async with network("one.test") as net:
+        alice = await net["one.test"].register("alice")
+        room_id = await alice.create_room(preset="public_chat")
+        visitor = Visitor(net.peer("two.test"), "one.test")
+        for name in ("müller", "", "Bob!"):
+            await visitor.join(room_id, f"@{name}:two.test")
+        section = (await alice.sync())["rooms"]["join"][room_id]
+        assert section["summary"]["m.joined_member_count"] == 4
+        assert section["summary"]["m.heroes"] == ["@Bob!:two.test"]
+        assert (await alice.post("/user_directory/search", {"search_term": "bob"}))["results"]
+        assert not (await alice.post("/user_directory/search", {"search_term": "müller"}))["results"]
 
 
 async def test_a_new_room_has_its_ephemeral_section_and_a_known_one_only_news(hs: Homeserver) -> None:

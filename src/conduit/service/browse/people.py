@@ -1,7 +1,7 @@
 """The user directory, and the rooms that two users share.
 
 Somebody is found only by those who could meet them anyway: who shares a room with them, and everybody if they are in a room that anybody may
-join or read. Names told are those of the profile; what somebody calls themselves in one private room stays there.
+join or read. Names told are those of the profile; what somebody calls themselves in one private room stays there. Users of other servers without a compliant user id are not found.
 
 Source: client-server API, "User Directory", "Mutual Rooms".
 """
@@ -16,7 +16,7 @@ from typing import Any, Final
 from conduit.database import trees
 from conduit.database.cache import CacheSource
 from conduit.protocol.errors import InvalidParam
-from conduit.protocol.ids import RoomId, UserId, server_name_of
+from conduit.protocol.ids import RoomId, UserId, is_compliant, server_name_of
 from conduit.service.context import Context
 from conduit.service.rooms import directory, members, state, visibility
 from conduit.service.users import accounts, profiles
@@ -80,7 +80,7 @@ async def _people_elsewhere(ctx: Context, seeker: UserId) -> AsyncIterator[tuple
         if members.servers(ctx.db, room_id) == [ctx.server_name]:
             continue
         for member in members.joined(ctx.db, room_id):
-            if server_name_of(member) == ctx.server_name:
+            if server_name_of(member) == ctx.server_name or not is_compliant(member):
                 continue
             looked += 1
             if looked > MAX_ELSEWHERE:

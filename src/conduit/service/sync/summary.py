@@ -9,7 +9,7 @@ from contextlib import aclosing
 from typing import Any, Final
 
 from conduit.database.cache import Cached, CacheSource
-from conduit.protocol.ids import RoomId, UserId
+from conduit.protocol.ids import RoomId, UserId, is_compliant
 from conduit.service.rooms import members, state, whole_states
 from conduit.service.rooms.client_events import ClientEvent
 
@@ -19,7 +19,7 @@ _STEP: Final = 25
 
 
 async def _candidates(source: CacheSource, number: int) -> tuple[ClientEvent, ...]:
-    """Return the first members by the order in which their membership came: of those in or invited, else of those who left."""
+    """Return the first members by the order in which their membership came: of those in or invited, and of those who left. Who has no compliant user id is passed over."""
     held = _CANDIDATES.peek(source, number)
     if held is not None:
         return held
@@ -28,16 +28,17 @@ async def _candidates(source: CacheSource, number: int) -> tuple[ClientEvent, ..
     # Short events are numbered in the order in which they came.
     in_order = dict(sorted(state.ids(source, number).items(), key=lambda entry: entry[1]))
     async with aclosing(whole_states.forms(source, in_order, whole_states.is_member, step=_STEP)) as steps:
-        async for events in steps:
+        async for found in steps:
+            events = [event for event in found if event.state_key is not None and is_compliant(event.state_key)]
             present += [event for event in events if event.membership in ("join", "invite")]
             absent += [event for event in events if event.membership in ("leave", "ban")]
             # One more than are shown: nobody is told of themselves.
             del present[MAX_HEROES + 1 :], absent[MAX_HEROES + 1 :]
             if len(present) > MAX_HEROES:
                 break
-    found = (*present, *absent)
-    _CANDIDATES.fill(source, number, found)
-    return found
+    candidates = (*present, *absent)
+    _CANDIDATES.fill(source, number, candidates)
+    return candidates
 
 
 _CANDIDATES: Cached[int, tuple[ClientEvent, ...] | None] = Cached(

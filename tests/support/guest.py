@@ -138,6 +138,15 @@ class Guest:
         """Return a state event."""
         return self.event(kind, content, state_key=key, **more)
 
+    def renamed(self, name: str = "E", *, padding: int = 0) -> tuple[Event, Event]:
+        """Return a change of the guest's name on a branch that nobody was sent, and a message beside it that cites it."""
+        root = self.tip
+        content = {"membership": "join", "displayname": name, "padding": "x" * padding}
+        change = self.state_event("m.room.member", content, key=self.user_id, prev=[self.join])
+        cited = self.message("x", keep=False).auth_events
+        auth = [change if self.events[one].type == "m.room.member" else self.events[one] for one in cited]
+        return change, self.message(f"by {name}", prev=[root], auth=auth)
+
     async def send(self, *events: Event | Json) -> Json:
         """Send a transaction; return its answer, by event id, once the events have been worked off."""
         answer = await self.peer.send(self.server.server_name, events)

@@ -3,10 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 import pytest
 
 from conduit.utils.keyed_lock import KeyedLock
+
+
+def line() -> tuple[KeyedLock, list[str], Callable[[str], Coroutine[Any, Any, None]]]:
+    """Return a lock, the names of those who have held its key `a`, and what holds it in somebody's name for a moment."""
+    lock = KeyedLock()
+    passed: list[str] = []
+
+    async def work(name: str) -> None:
+        async with lock("a"):
+            passed.append(name)
+
+    return lock, passed, work
 
 
 async def test_holders_of_one_key_take_turns_in_order_of_arrival() -> None:
@@ -52,13 +66,7 @@ async def test_an_exception_inside_releases() -> None:
 
 async def test_a_cancelled_waiter_leaves_nothing_behind() -> None:
     """Who gives up waiting is forgotten, and the next one still gets the lock."""
-    lock = KeyedLock()
-    passed = []
-
-    async def work(name: str) -> None:
-        async with lock("a"):
-            passed.append(name)
-
+    lock, passed, work = line()
     async with lock("a"):
         first = asyncio.create_task(work("first"))
         second = asyncio.create_task(work("second"))
@@ -73,13 +81,7 @@ async def test_a_cancelled_waiter_leaves_nothing_behind() -> None:
 
 async def test_a_lock_handed_to_somebody_who_gives_up_at_that_moment_goes_on() -> None:
     """Between the release and the first step of who waited, the wait can still be cancelled."""
-    lock = KeyedLock()
-    passed = []
-
-    async def work(name: str) -> None:
-        async with lock("a"):
-            passed.append(name)
-
+    lock, passed, work = line()
     async with lock("a"):
         first = asyncio.create_task(work("first"))
         second = asyncio.create_task(work("second"))
@@ -93,13 +95,7 @@ async def test_a_lock_handed_to_somebody_who_gives_up_at_that_moment_goes_on() -
 
 async def test_who_comes_while_the_lock_is_handed_over_does_not_overtake() -> None:
     """The one who has waited goes first."""
-    lock = KeyedLock()
-    passed = []
-
-    async def work(name: str) -> None:
-        async with lock("a"):
-            passed.append(name)
-
+    lock, passed, work = line()
     async with lock("a"):
         first = asyncio.create_task(work("first"))
         await asyncio.sleep(0)

@@ -371,17 +371,25 @@ async def test_lazy_loading_gives_senders_once(hs: Homeserver) -> None:
     assert state_keys(joined(body, room)) == {("m.room.member", carol.user_id)}
 
 
-async def test_lazy_loading_keeps_membership_changes_of_a_gap(hs: Homeserver) -> None:
-    """Memberships that changed in the events left out come although nobody of these sent anything shown."""
+LAZY: Json = {"room": {"timeline": {"limit": 2}, "state": {"lazy_load_members": True}}}
+
+
+async def lazy_gap(hs: Homeserver) -> tuple[str, User, User, str]:
+    """Return a room, who reads it lazily, who has joined it since the token that follows, and that; more was said since than the timeline holds."""
     alice, bob, carol = [await hs.register(name) for name in ("alice", "bob", "carol")]
     room = await alice.create_room(preset="public_chat", name="named")
     await bob.join(room)
-    wanted = {"room": {"timeline": {"limit": 2}, "state": {"lazy_load_members": True}}}
-    since = (await alice.sync(filter=wanted))["next_batch"]
+    since = (await alice.sync(filter=LAZY))["next_batch"]
     await carol.join(room)
     for n in range(4):
         await bob.send(room, f"b{n}")
-    section = joined(await alice.sync(since, filter=wanted), room)
+    return room, alice, carol, since
+
+
+async def test_lazy_loading_keeps_membership_changes_of_a_gap(hs: Homeserver) -> None:
+    """Memberships that changed in the events left out come although nobody of these sent anything shown."""
+    room, alice, carol, since = await lazy_gap(hs)
+    section = joined(await alice.sync(since, filter=LAZY), room)
     assert ("m.room.member", carol.user_id) in state_keys(section)
     assert section["summary"]["m.joined_member_count"] == 3
 
@@ -392,18 +400,11 @@ async def test_lazy_loading_tells_members_again_of_whom_it_told_very_many(
 ) -> None:
     """It is not noted of ten thousand members that a device knows them: who of them says something is told once more."""
     monkeypatch.setattr(state, "MAX_REMEMBERED", remembered)
-    alice, bob, carol = [await hs.register(name) for name in ("alice", "bob", "carol")]
-    room = await alice.create_room(preset="public_chat", name="named")
-    await bob.join(room)
-    wanted = {"room": {"timeline": {"limit": 2}, "state": {"lazy_load_members": True}}}
-    since = (await alice.sync(filter=wanted))["next_batch"]
-    await carol.join(room)
-    for n in range(4):
-        await bob.send(room, f"b{n}")
-    body = await alice.sync(since, filter=wanted)
+    room, alice, carol, since = await lazy_gap(hs)
+    body = await alice.sync(since, filter=LAZY)
     assert ("m.room.member", carol.user_id) in state_keys(joined(body, room))
     await carol.send(room, "c")
-    told = state_keys(joined(await alice.sync(body["next_batch"], filter=wanted), room))
+    told = state_keys(joined(await alice.sync(body["next_batch"], filter=LAZY), room))
     assert told == (set() if remembered else {("m.room.member", carol.user_id)})
 
 

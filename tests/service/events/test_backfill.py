@@ -163,10 +163,7 @@ async def test_event_that_comes_in_another_way_while_history_is_fetched_keeps_it
     _, room = await room_of(net)
     guest = await Guest.enter(net, room)
     guest.serve()
-    root = guest.tip
-    renamed = guest.state_event("m.room.member", {"membership": "join", "displayname": "E"}, key=guest.user_id)
-    auth = [renamed if one == guest.join.event_id else guest.events[one] for one in guest.message("x").auth_events]
-    event = guest.message("both ways", prev=[root], auth=auth)
+    _, event = guest.renamed()
     ctx = net["one.test"].ctx
 
     def answer(incoming: Incoming) -> Any:
@@ -174,7 +171,7 @@ async def test_event_that_comes_in_another_way_while_history_is_fetched_keeps_it
             short = short_ids.ensure_event(batch, event.event_id)
             facts = EventMeta(SOFT_FAILED, short_ids.ensure_room(batch, guest.room_id), event.depth, ())
             timeline.put_outlier(batch, event, short, facts)
-        return {"auth_chain": guest._pdus(guest.chain([event.event_id]))}
+        return {"auth_chain": [guest.events[one].pdu for one in guest.chain([event.event_id])]}
 
     guest.peer.on("GET", f"{FEDERATION}/v1/event_auth/.*", answer)
     await backfill.backfill(ctx, guest.room_id, backfill.Hole(0, (event.event_id,)))

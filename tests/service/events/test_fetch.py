@@ -98,10 +98,7 @@ async def test_missing_auth_events_are_fetched(net: Network) -> None:
     _, room = await room_of(net)
     guest = await Guest.enter(net, room)
     guest.serve()
-    root = guest.tip
-    renamed = guest.state_event("m.room.member", {"membership": "join", "displayname": "E"}, key=guest.user_id)
-    auth = [renamed if one == guest.join.event_id else guest.events[one] for one in guest.message("x").auth_events]
-    odd = guest.message("odd", prev=[root], auth=auth)
+    renamed, odd = guest.renamed()
     await guest.send(odd)
     assert is_shown(net, odd)
     assert status(net, renamed) is not None
@@ -113,9 +110,7 @@ async def test_event_of_which_the_auth_events_cannot_be_had_is_dropped(net: Netw
     _, room = await room_of(net)
     guest = await Guest.enter(net, room)
     root = guest.tip
-    renamed = guest.state_event("m.room.member", {"membership": "join", "displayname": "E"}, key=guest.user_id)
-    auth = [renamed if one == guest.join.event_id else guest.events[one] for one in guest.message("x").auth_events]
-    odd = guest.message("odd", prev=[root], auth=auth)
+    _, odd = guest.renamed()
     good = guest.message("good", prev=[root])
     await guest.send(odd, good)
     assert status(net, odd) is None
@@ -296,16 +291,22 @@ async def test_advisory_09_events_that_cite_each_other_in_a_circle_end(net: Netw
     assert len(guest.peer.received) < 60
 
 
-async def test_state_of_which_a_part_does_not_come_is_not_taken(net: Network) -> None:
-    """The server falls silent before it has told all events of a state: nothing is built on the rest of it, and the next time all of it is there."""
-    _, room = await room_of(net)
-    guest = await Guest.enter(net, room)
+def topics_lost(guest: Guest) -> tuple[list[Event], Event]:
+    """Return state events that nobody was sent, at one of which the guest's server fails; and an event to send, which follows them at a distance."""
     guest.serve()
     topics = [guest.state_event("m.room.topic", {"topic": str(number)}, key=str(number)) for number in range(3)]
     guest.message("lost")
     near, last = guest.message("near"), guest.message("last")
     guest.peer.on("POST", "/_matrix/federation/v1/get_missing_events/.*", {"events": [near.pdu]})
     guest.peer.on("GET", f"/_matrix/federation/v1/event/.*{topics[1].event_id[1:]}", (503, {}))
+    return topics, last
+
+
+async def test_state_of_which_a_part_does_not_come_is_not_taken(net: Network) -> None:
+    """The server falls silent before it has told all events of a state: nothing is built on the rest of it, and the next time all of it is there."""
+    _, room = await room_of(net)
+    guest = await Guest.enter(net, room)
+    topics, last = topics_lost(guest)
     guest.peer.on("GET", "/_matrix/federation/v1/state/.*", (503, {}))
     await guest.send(last)
     assert status(net, last) is None
@@ -320,12 +321,7 @@ async def test_state_comes_whole_from_a_server_that_fails_at_one_event_of_it(net
     """What has come by itself is not taken from it again."""
     _, room = await room_of(net)
     guest = await Guest.enter(net, room)
-    guest.serve()
-    topics = [guest.state_event("m.room.topic", {"topic": str(number)}, key=str(number)) for number in range(3)]
-    guest.message("lost")
-    near, last = guest.message("near"), guest.message("last")
-    guest.peer.on("POST", "/_matrix/federation/v1/get_missing_events/.*", {"events": [near.pdu]})
-    guest.peer.on("GET", f"/_matrix/federation/v1/event/.*{topics[1].event_id[1:]}", (503, {}))
+    topics, last = topics_lost(guest)
     await guest.send(last)
     assert is_shown(net, last)
     assert {current(net, room)["m.room.topic", str(number)] for number in range(3)} == {one.event_id for one in topics}
@@ -378,22 +374,12 @@ async def test_state_that_was_found_out_meanwhile_stays(net: Network) -> None:
     assert state.after(ctx.db, lost.event_id) == head.state
 
 
-async def odd(guest: Guest, name: str, *, padding: int = 0) -> tuple[Event, Event]:
-    """Return a change of a member's name that was never sent, and a message that cites it."""
-    root = guest.tip
-    content = {"membership": "join", "displayname": name, "padding": "x" * padding}
-    renamed = guest.state_event("m.room.member", content, key=guest.user_id, prev=[guest.join])
-    auth = [renamed if one == guest.join.event_id else guest.events[one] for one in guest.message("x").auth_events]
-    guest.tip = root
-    return renamed, guest.message(f"by {name}", prev=[root], auth=auth)
-
-
 async def test_advisory_09_auth_chain_is_kept_as_far_as_the_event_leads_to_it(net: Network) -> None:
     """What else a server puts into it, however well signed, leaves no trace."""
     _, room = await room_of(net)
     guest = await Guest.enter(net, room)
     guest.serve()
-    renamed, event = await odd(guest, "E")
+    renamed, event = guest.renamed()
     others = [guest.message(f"stuffing {number}", keep=False) for number in range(20)]
     guest.peer.on(
         "GET", "/_matrix/federation/v1/event_auth/.*", {"auth_chain": [renamed.pdu, *[other.pdu for other in others]]}
@@ -414,11 +400,11 @@ async def test_advisory_25_what_is_told_for_one_owners_events_is_bounded(monkeyp
         for one in (guest, other):
             one.serve()
         for number in range(4):
-            await guest.send((await odd(guest, f"E{number}", padding=40_000))[1])
-        refused = (await odd(guest, "last", padding=40_000))[1]
+            await guest.send(guest.renamed(f"E{number}", padding=40_000)[1])
+        refused = guest.renamed("last", padding=40_000)[1]
         await guest.send(refused)
         assert not is_shown(net, refused)
-        fine = (await odd(other, "O"))[1]
+        fine = other.renamed("O")[1]
         await other.send(fine)
         assert is_shown(net, fine)
         net.clock.jump(60)

@@ -270,6 +270,16 @@ async def test_typing_that_goes_on_is_told_again(net: Network, alice: User, room
     assert sink.typing == [(alice.user_id, True)] * 3
 
 
+async def come_back_after_hours(net: Network, alice: User, room: str) -> None:
+    """Let time pass, and then the destination be reached and something be said."""
+    for _ in range(30):
+        await net.clock.advance(600)
+        await quiet()
+    net.board.heal()
+    await alice.send(room, "again")
+    await net.clock.advance(4 * 3600)
+
+
 async def test_typing_before_a_long_outage_ends_after_it(net: Network, alice: User, room: str, sink: Sink) -> None:
     """The destination has shown it all the time."""
     await type_in(alice, room, True, 4000)
@@ -278,12 +288,7 @@ async def test_typing_before_a_long_outage_ends_after_it(net: Network, alice: Us
     await net.clock.advance(4)
     await alice.send(room, "hello")
     await quiet()
-    for _ in range(30):
-        await net.clock.advance(600)
-        await quiet()
-    net.board.heal()
-    await alice.send(room, "again")
-    await net.clock.advance(4 * 3600)
+    await come_back_after_hours(net, alice, room)
     await sink.gets(lambda: sink.typing[1:] == [(alice.user_id, False)])
 
 
@@ -295,12 +300,7 @@ async def test_typing_ends_after_a_long_outage_that_began_with_a_lost_answer(
     await type_in(alice, room, True, 4000)
     await sink.gets(lambda: sink.typing == [(alice.user_id, True)])
     net.board.down(TWO)
-    for _ in range(30):
-        await net.clock.advance(600)
-        await quiet()
-    net.board.heal()
-    await alice.send(room, "again")
-    await net.clock.advance(4 * 3600)
+    await come_back_after_hours(net, alice, room)
     await sink.gets(lambda: sink.typing[1:] == [(alice.user_id, False)])
 
 

@@ -555,13 +555,6 @@ receipt_stream = Tree(
     ours=True,
     doc="short room, count -> user, receipt type, thread: one row a receipt",
 )
-notification = Tree(
-    "notification",
-    key=row(TEXT, U64),
-    value=JSON,
-    ours=True,
-    doc="nothing: /notifications reads the rooms themselves",
-)
 
 accountdata_stream = Tree(
     "accountdata_stream",
@@ -787,5 +780,10 @@ appservice_queue = Tree(
 
 TREES: tuple[Tree[Any, Any], ...] = tuple(value for value in list(globals().values()) if isinstance(value, Tree))
 TREE_NAMES: tuple[str, ...] = tuple(tree.name for tree in TREES)
-TOMBSTONES: tuple[str, ...] = ("mediaid_file", "stateid_shorteventid", "userdevicesessionid_uiaarequest")
-"""Names that occur in Conduit's own migrations only."""
+TOMBSTONES: tuple[str, ...] = (
+    "mediaid_file",
+    "stateid_shorteventid",
+    "userdevicesessionid_uiaarequest",
+    "notification",
+)
+"""Names that are not to be used again: they occur in Conduit's own migrations only, or were this server's once."""

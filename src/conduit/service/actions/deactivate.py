@@ -48,7 +48,6 @@ async def deactivate(ctx: Context, user_id: UserId, *, erase: bool = False, id_s
         if erase:
             account_data.delete_all(batch, user_id)
             trees.userfilterid_filter.delete_prefix(batch, (user_id,))
-            trees.notification.delete_prefix(batch, (user_id,))
         rooms = _rooms(batch, user_id)
     ctx.presence.forget(user_id)
     unbound = await unbind_all(ctx, user_id, id_server)

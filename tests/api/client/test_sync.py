@@ -262,6 +262,35 @@ async def test_kicked_user_gets_the_room_up_to_the_kick(hs: Homeserver) -> None:
     assert archived["rooms"]["leave"][room]["timeline"]["events"][-1]["content"]["membership"] == "leave"
 
 
+async def test_ban_after_a_leave_hides_nothing_from_before_it(hs: Homeserver) -> None:
+    """Who left and was banned later has the room as it was until then, and the ban; nothing of what happened in between."""
+    alice, bob = await hs.register("alice"), await hs.register("bob")
+    room = await alice.create_room(preset="public_chat", name="old name")
+    await bob.join(room)
+    await alice.send(room, "before")
+    known = (await bob.sync())["next_batch"]
+    await bob.leave(room)
+    since = (await bob.sync(known))["next_batch"]
+    await alice.send(room, "between")
+    await alice.set_state(room, "m.room.name", {"name": "new name"})
+    await alice.post(f"/rooms/{segment(room)}/ban", {"user_id": bob.user_id})
+
+    def told(section: dict[str, Any]) -> list[str]:
+        events = section["timeline"]["events"]
+        return [event["content"].get("body") or event["content"].get("membership") for event in events]
+
+    wanted = {"room": {"include_leave": True, "timeline": {"limit": 2}}}
+    section = (await bob.sync(filter=wanted))["rooms"]["leave"][room]
+    assert told(section) == ["before", "leave", "ban"]
+    assert ("m.room.create", "") in state_keys(section)
+    names = [event["content"] for event in section["state"]["events"] if event["type"] == "m.room.name"]
+    assert names == [{"name": "old name"}]
+    # Who knew the room as joined, and who knew of the leave.
+    assert told((await bob.sync(known))["rooms"]["leave"][room]) == ["leave", "ban"]
+    section = (await bob.sync(since))["rooms"]["leave"][room]
+    assert (told(section), section["state"]["events"]) == (["ban"], [])
+
+
 async def test_leave_that_was_forgotten_reaches_the_other_device(hs: Homeserver) -> None:
     """A device that was away learns of the leave even if the room has been forgotten since."""
     alice = await hs.register("alice")

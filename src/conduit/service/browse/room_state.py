@@ -18,9 +18,6 @@ from conduit.service.rooms import client_events, members, state, state_bodies, t
 from conduit.service.rooms.client_events import ClientEvent
 from conduit.service.rooms.whole_states import MEMBER, Wanted, is_member, listed
 
-MAX_STEPS = 100
-"""How many memberships of one user are walked back to find the last time that the user was in the room."""
-
 MAX_WHOLE = 30_000
 """Up to so many entries a state has whose lists are made whole, and kept for the next who asks; larger ones are sent as they are read."""
 
@@ -69,17 +66,7 @@ def _left(source: CacheSource, room_id: RoomId, user_id: UserId) -> Event | None
     """Return the event by which the user last left the room, having been in it; `None` if there is none, or the room is forgotten."""
     if members.membership(source, room_id, user_id) is None or not members.was_ever_joined(source, room_id, user_id):
         return None
-    event_id = state.current_id(source, room_id, MEMBER, user_id)
-    for _ in range(MAX_STEPS):
-        event = None if event_id is None else timeline.event(source, event_id)
-        before = None if event is None else state.before(source, event.event_id)
-        if event is None or not before:
-            return None
-        former = state.get(source, before, MEMBER, user_id)
-        if former is not None and former.membership == "join":
-            return event
-        event_id = None if former is None else former.event_id
-    return None
+    return visibility.last_leave(source, room_id, user_id)
 
 
 def one(source: CacheSource, room_id: RoomId, number: int, event_type: str, state_key: str) -> Event:

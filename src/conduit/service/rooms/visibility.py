@@ -11,6 +11,7 @@ from __future__ import annotations
 from conduit.database.cache import Cached, CacheSource
 from conduit.protocol import visibility as rules
 from conduit.protocol.ids import RoomId, UserId
+from conduit.protocol.pdu import Event
 from conduit.service.rooms import members, redactions, short_ids, state, state_layers, timeline
 from conduit.service.rooms.client_events import ClientEvent
 
@@ -41,6 +42,21 @@ def is_world_readable(source: CacheSource, room_id: RoomId) -> bool:
     """Tell whether anybody may read the room as it is now."""
     head = state.head(source, room_id)
     return head is not None and _VISIBILITY.get(source, head.state) == "world_readable"
+
+
+def last_leave(source: CacheSource, room_id: RoomId, user_id: UserId) -> Event | None:
+    """Return the event by which a user who is out of the room went out of it, if they were in it at all: others may have followed, such as a ban."""
+    event_id = state.current_id(source, room_id, "m.room.member", user_id)
+    for _ in range(_MAX_STEPS):
+        event = None if event_id is None else timeline.event(source, event_id)
+        before = None if event is None else state.before(source, event.event_id)
+        if event is None or not before:
+            return None
+        former = state.get(source, before, "m.room.member", user_id)
+        if former is not None and former.membership == "join":
+            return event
+        event_id = None if former is None else former.event_id
+    return None
 
 
 class Viewer:

@@ -155,14 +155,17 @@ async def _gather(source: CacheSource, version: RoomVersion, sets: Sequence[Mapp
     unconflicted, conflicted = state_res.split(sets)
     edges: dict[int, tuple[int, ...]] = {}
     rejected: set[int] = set()
-    waiting = list({short for one in sets for short in one.values()})
+    seen = {short for one in sets for short in one.values()}
+    waiting = list(seen)
     while waiting:
         step, waiting = waiting[-STEP:], waiting[:-STEP]
         for short, facts in zip(step, timeline.facts_of(source, step), strict=True):
             edges[short] = () if facts is None else facts.auth
             if facts is not None and facts.status == REJECTED:
                 rejected.add(short)
-        waiting += {cited for short in step for cited in edges[short] if cited not in edges} - set(waiting)
+        new = {cited for short in step for cited in edges[short]} - seen
+        seen |= new
+        waiting += new
         await asyncio.sleep(0)
     power_levels = short_ids.short_statekey(source, "m.room.power_levels", "")
     wanted = _with_chain(edges, conflicted)

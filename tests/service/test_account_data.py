@@ -38,7 +38,6 @@ def test_items_are_apart_by_user_room_and_type(db: Database) -> None:
     assert account_data.get(db, BOB, "", "a") is None
     assert account_data.all_of(db, ALICE, "") == {"a": {"n": 1}, "ab": {"n": 3}}
     assert account_data.all_of(db, ALICE, ROOM) == {"a": {"n": 2}}
-    assert set(account_data.rooms_with(db, ALICE)) == {"", ROOM}
 
 
 def test_changes_are_told_once_with_what_holds_now(db: Database) -> None:

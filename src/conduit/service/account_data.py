@@ -5,7 +5,7 @@ Source: client-server API, "Client Config", "Room Tagging". Push rules are the g
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from typing import Any
 
 from conduit.database import trees
@@ -105,12 +105,6 @@ def changes(source: CacheSource, user_id: UserId, since: int, upto: int) -> dict
         if stored is not None:
             found.setdefault(room_id, {})[event_type] = stored["content"]
     return found
-
-
-def rooms_with(source: CacheSource, user_id: UserId) -> Iterator[str]:
-    """Return the rooms for which the user has account data; "" for the global ones. A room may come more than once."""
-    for _, (room_id, _) in trees.accountdata_stream.scan(source, (user_id,)):
-        yield room_id
 
 
 def delete_all(batch: Batch, user_id: UserId) -> None:

@@ -20,6 +20,7 @@ from conduit.protocol.room_versions import ROOM_VERSIONS
 from conduit.protocol.signing import SigningKey
 from conduit.service.outbound import keyring as module
 from conduit.service.outbound.keyring import Keyring
+from conduit.service.outbound.known_keys import KnownKeys
 from tests.support.clock import settle
 from tests.support.federation import Incoming, Network, Peer, network
 
@@ -169,7 +170,7 @@ async def test_keys_survive_a_restart(net: Network, keyring: Keyring) -> None:
     """They are read from the database, without asking anybody."""
     peer = net.peer("a.test")
     await keyring.verify_pdus([message(peer)])
-    keyring.known.forget_recent()
+    keyring.known = KnownKeys(net[HERE].ctx.db, net.clock, ignored=())
     net.board.down("a.test")
     assert await keyring.verify_pdus([message(peer)]) == [None]
 

@@ -72,15 +72,3 @@ def test_room_under_way_is_known_to_be() -> None:
         trees.membership_intent.put(batch, (room_id, ALICE), {"membership": "join", "version": "10", "undo": True})
     assert not partial.is_being_joined(world.db, room_id)
     assert not partial.is_being_joined(world.db, room_id, ALICE)
-
-
-def test_only_missing_members_of_such_a_room_are_unknown() -> None:
-    """Other state that is not there does not exist."""
-    world = World()
-    room_id = world.create(ALICE)
-    assert not partial.is_unknown(world.db, room_id, "m.room.member", None)
-    with world.db.batch() as batch:
-        partial.begin(batch, room_id, KNOWN)
-    assert partial.is_unknown(world.db, room_id, "m.room.member", None)
-    assert not partial.is_unknown(world.db, room_id, "m.room.member", object())
-    assert not partial.is_unknown(world.db, room_id, "m.room.topic", None)

@@ -17,7 +17,6 @@ from conduit.protocol.event_format import check_new
 from conduit.protocol.ids import EventId, RoomId, UserId, is_event_id, is_user_id, server_name_of
 from conduit.protocol.pdu import Event
 from conduit.protocol.power_levels import DEFAULTS
-from conduit.protocol.room_versions import RoomVersion
 from conduit.service.context import Context
 from conduit.service.rooms import relations, state, timeline
 from conduit.service.users import accounts
@@ -79,9 +78,7 @@ def redaction_target(content: dict[str, Any], redacts: EventId | None) -> EventI
     return EventId(target)
 
 
-def check_redaction(
-    source: CacheSource, room_id: RoomId, version: RoomVersion, sender: UserId, target_id: EventId
-) -> None:
+def check_redaction(source: CacheSource, room_id: RoomId, sender: UserId, target_id: EventId) -> None:
     """Raise unless `sender` may redact the event: their own, with the room's power to redact any, as an administrator of this server those of its users.
 
     Stricter than what is accepted from other servers, where every user of the sender's server would do.

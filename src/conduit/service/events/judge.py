@@ -297,7 +297,7 @@ def _rejection(source: CacheSource, event: Event, cited: list[Event], before: in
         reason = foreign_state.fault(event, cited, create)
         if reason is not None:
             return reason
-    look_up = _current(source, event) if stands_on_current else _in_state(source, event, before)
+    look_up = _current(source, event) if stands_on_current else _in_state(source, before)
     return _refusal(event, _or_cited(source, event, cited, look_up))
 
 
@@ -339,7 +339,7 @@ def _current(source: CacheSource, event: Event) -> event_auth.State:
     return lambda event_type, state_key: state.current(source, event.room_id, event_type, state_key)
 
 
-def _in_state(source: CacheSource, event: Event, number: int) -> event_auth.State:
+def _in_state(source: CacheSource, number: int) -> event_auth.State:
     return lambda event_type, state_key: state.get(source, number, event_type, state_key)
 
 

@@ -45,7 +45,7 @@ async def since(ctx: Context, room_id: RoomId, join: EventId, whole: int, answer
         for place, event in rows:
             before = whole if event.event_id == join else await _before(ctx, event, after)
             with ctx.db.batch() as batch:
-                after[event.event_id] = _restate(ctx, batch, event, place, before)
+                after[event.event_id] = _restate(batch, event, place, before)
         await asyncio.sleep(0)
     with ctx.db.batch() as batch:
         leaves.refresh(batch, room_id)
@@ -84,7 +84,7 @@ async def _resolved(ctx: Context, room_id: RoomId, states: Sequence[int]) -> int
     return await resolve.resolve_states(ctx, room_id, state.version_of(ctx.db, room_id), states)
 
 
-def _restate(ctx: Context, batch: Batch, event: Event, place: PduId, before: int) -> int:
+def _restate(batch: Batch, event: Event, place: PduId, before: int) -> int:
     """Write the states around an event, and return the one after it; the event goes if the rules refuse it."""
     short = short_ids.ensure_event(batch, event.event_id)
     try:

@@ -131,7 +131,7 @@ class RoomView:
             authorise.check_relation(batch, event_type, sender, content)
         if event_type == "m.room.redaction" and state_key is None:
             redacts = authorise.redaction_target(content, redacts)
-            authorise.check_redaction(batch, room_id, self.version, sender, redacts)
+            authorise.check_redaction(batch, room_id, sender, redacts)
             if self.version.redacts_in_content:
                 content = {**content, "redacts": redacts}
         event = build(

@@ -100,12 +100,7 @@ def acknowledge(batch: Batch, user_id: UserId, device_id: DeviceId, upto: int) -
         left = waiting.pop(payer, 0) - _size(message)
         if left > 0:
             waiting[payer] = left
-    if waiting and next(iter(trees.todeviceid_events.keys(batch, (user_id, device_id))), None) is not None:
+    if waiting and trees.todeviceid_events.first(batch, (user_id, device_id)) is not None:
         trees.todevice_waiting.put(batch, (user_id, device_id), waiting)
     else:
         trees.todevice_waiting.delete(batch, (user_id, device_id))
-
-
-def has_pending(source: CacheSource, user_id: UserId, device_id: DeviceId, upto: int) -> bool:
-    """Tell whether there is a message with a count up to `upto`."""
-    return any(True for _ in trees.todeviceid_events.keys(source, (user_id, device_id), before=upto + 1))

@@ -57,14 +57,14 @@ async def _fetch(ctx: Context, server: ServerName, media_id: str, wait_ms: int) 
         async with asyncio.timeout(FETCH_SECONDS), AsyncExitStack() as stack:
             return await _store(ctx, server, media_id, await _open(ctx, stack, server, media_id, wait_ms))
     except (RemoteError, HttpFailed, Malformed, TimeoutError, MatrixError) as reason:
-        error = _told(ctx, server, reason)
+        error = _told(server, reason)
         if not isinstance(error, NotYetUploaded):
             until_ms = ctx.clock.now_ms() + FAILED_MS
             ctx.outbound.recent.put(("failed", "media", server, media_id), error, until_ms=until_ms)
         raise error from reason
 
 
-def _told(ctx: Context, server: ServerName, reason: Exception) -> MatrixError:
+def _told(server: ServerName, reason: Exception) -> MatrixError:
     """Return what a client is told."""
     if isinstance(reason, TooLarge) or (isinstance(reason, Refused) and reason.errcode == "M_TOO_LARGE"):
         return TooLarge("Content is too large to serve", status=502)

@@ -83,11 +83,6 @@ class KnownKeys:
         if self._unswept > MAX_OF_STRANGERS and (self._sweep is None or self._sweep.done()):
             self._sweep = asyncio.get_running_loop().create_task(self._sweep_at_once())
 
-    def forget_recent(self) -> None:
-        """Read everything anew from the database."""
-        self._recent.clear()
-        self._weight = 0
-
     def _remember(self, keys: ServerKeys, size: int) -> None:
         self._drop(keys.server)
         self._recent[keys.server] = (keys, size)
@@ -125,7 +120,7 @@ class KnownKeys:
             after = rows[-1][0]
             for name, row in rows:
                 server = ServerName(name)
-                if next(iter(trees.serverroomids.keys(self._db, (server,))), None) is None:
+                if trees.serverroomids.first(self._db, (server,)) is None:
                     known = read_row(row, server, ignored=()) if isinstance(row, dict) else None
                     strangers.append(
                         _Stranger(0 if known is None else known.fetched_at, server, len(orjson.dumps(row)))

@@ -52,11 +52,6 @@ def rooms(source: CacheSource) -> list[RoomId]:
     return [RoomId(room_id) for room_id in trees.partial_room.keys(source, ())]
 
 
-def is_unknown(source: CacheSource, room_id: RoomId, event_type: str, known: object) -> bool:
-    """Tell whether state of a type that was not found (`known` is `None`) may exist all the same."""
-    return known is None and event_type == "m.room.member" and is_partial(source, room_id)
-
-
 def begin(batch: Batch, room_id: RoomId, known: Partial) -> None:
     """Let the members of the room be incomplete."""
     row = {"event": known.event_id, "servers": sorted(known.servers), "via": list(known.via)}

@@ -67,10 +67,6 @@ class Typing:
         """Tell whether the room's list has changed after `count`."""
         return self._changed.get(room_id, 0) > count
 
-    def rooms_changed(self, since: int) -> list[RoomId]:
-        """Return the rooms whose list has changed after `since`."""
-        return [room_id for room_id, count in self._changed.items() if count > since]
-
     async def run(self) -> None:
         """End notices when their time is over. Runs until cancelled."""
         while True:

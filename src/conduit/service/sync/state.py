@@ -174,7 +174,7 @@ async def _lazy(
             yield events
     else:
         yield client_events.get_many(source, await _without_members(window, shown, over))
-    matter = _members_that_matter(window, reader, shown, over, heroes)
+    matter = _members_that_matter(window, shown, over, heroes)
     missing = [
         event_id
         for member, event_id in matter.items()
@@ -210,7 +210,7 @@ _WITHOUT_MEMBERS: Cached[tuple[int, ...], tuple[EventId, ...] | None] = Cached(
 
 
 def _members_that_matter(
-    window: Window, reader: Reader, shown: Slice, over: Span, heroes: Iterable[ClientEvent]
+    window: Window, shown: Slice, over: Span, heroes: Iterable[ClientEvent]
 ) -> dict[UserId, EventId]:
     source = window.db
     # In the older form, what stands in the timeline is known from there, and what was before it counts.

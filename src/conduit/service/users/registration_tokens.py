@@ -17,7 +17,6 @@ from conduit.protocol.errors import Forbidden, InvalidParam
 from conduit.service.users import accounts
 from conduit.utils.tokens import random_text
 
-MAX_LENGTH = 64
 NEW_LENGTH = 16
 # Appendices, "Opaque Identifiers".
 _TOKEN = re.compile(r"[A-Za-z0-9._~-]{1,64}", re.ASCII)

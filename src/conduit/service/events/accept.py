@@ -67,10 +67,7 @@ def accept(
     room_id = event.room_id
     room = short_ids.ensure_room(batch, room_id)
     if event.type == "m.room.create" and not state_before:
-        leaves.begin(batch, room_id)
-        members.begin(batch, room_id)
-        state.begin(batch, room_id)
-        timeline.begin(batch, room)
+        _begin_room(batch, room_id, room)
     known = short_ids.short_event(batch, event.event_id)
     short = short_ids.give_event(batch, event.event_id) if known is None else known
     key = 0
@@ -103,13 +100,7 @@ def accept(
         _follow(ctx, batch, event, key, short, place, state_before, state_after)
     elif new != old:
         move_current(ctx, batch, room_id, old, new, place.live)
-    redaction = None if known is None else redactions.waiting_for(batch, event)
-    if redaction is None:
-        _index(batch, event, short, place, state_before)
-    else:
-        redactions.carry_out(batch, event, redaction)
-    if known is not None:
-        client_events.forget(batch, event.event_id)
+    _index(batch, event, short, place, state_before, is_new=known is None)
     counting.count_event(batch, event, place, server_name=ctx.server_name)
     if destinations:
         queue.enqueue_event(batch, place, destinations)
@@ -117,6 +108,13 @@ def accept(
         trees.room_gap.put(batch, (room, place.live), list(gap))
     members.wake(batch, room_id, ctx.server_name)
     return place
+
+
+def _begin_room(batch: Batch, room_id: RoomId, room: int) -> None:
+    leaves.begin(batch, room_id)
+    members.begin(batch, room_id)
+    state.begin(batch, room_id)
+    timeline.begin(batch, room)
 
 
 def fill_in(batch: Batch, event: Event, place: PduId, *, state_before: int, state_after: int) -> None:
@@ -128,12 +126,7 @@ def fill_in(batch: Batch, event: Event, place: PduId, *, state_before: int, stat
     state.set_around(batch, short, state_before, state_after)
     for event_id in event.prev_events:
         trees.referencedevents.put(batch, (event.room_id, event_id), True)
-    redaction = redactions.waiting_for(batch, event)
-    if redaction is None:
-        _index(batch, event, short, place, state_before)
-    else:
-        redactions.carry_out(batch, event, redaction)
-    client_events.forget(batch, event.event_id)
+    _index(batch, event, short, place, state_before, is_new=False)
 
 
 def _follow(
@@ -208,12 +201,19 @@ def _tell_of_member(ctx: Context, batch: Batch, room_id: RoomId, target: UserId,
         batch.on_commit(lambda: ctx.typing.stop(room_id, target))
 
 
-def _index(batch: Batch, event: Event, short: int, place: PduId, state_before: int) -> None:
-    search_index.record(batch, event, place)
-    relations.record(batch, event, short, place)
-    threads.record(batch, event, short, place)
-    if event.redacts is not None:
-        redactions.record(batch, event, state_before=state_before)
+def _index(batch: Batch, event: Event, short: int, place: PduId, state_before: int, *, is_new: bool) -> None:
+    """Let the event be found and related to, and redact what it redacts; one that is not new may have been redacted before it came."""
+    redaction = None if is_new else redactions.waiting_for(batch, event)
+    if redaction is None:
+        search_index.record(batch, event, place)
+        relations.record(batch, event, short, place)
+        threads.record(batch, event, short, place)
+        if event.redacts is not None:
+            redactions.record(batch, event, state_before=state_before)
+    else:
+        redactions.carry_out(batch, event, redaction)
+    if not is_new:
+        client_events.forget(batch, event.event_id)
 
 
 def _destinations(ctx: Context, batch: Batch, event: Event, relayed_from: ServerName | None = None) -> list[ServerName]:

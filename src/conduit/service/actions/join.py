@@ -71,20 +71,7 @@ async def join(
             return event.event_id
     if is_guest:
         membership.require_guest_access(ctx.db, room_id)
-    voucher = None
-    # While not all members are known, others know whether the user is banned.
-    goes_elsewhere = before != "join" and not await partial.whole(ctx.db, room_id, KNOWN_SECONDS)
-    if not goes_elsewhere and restricted.needs_voucher(ctx.db, room_id, user_id, state.version_of(ctx.db, room_id)):
-        voucher = _voucher(ctx, room_id, user_id)
-        goes_elsewhere = voucher is None
-    if goes_elsewhere:
-        event = await _let_in_elsewhere(ctx, user_id, room_id, content, via)
-        with ctx.db.batch() as batch:
-            settle(batch, event)
-        return event.event_id
-    if voucher is not None:
-        content["join_authorised_via_users_server"] = voucher
-    event = await events.send(ctx, room_id, user_id, "m.room.member", content, state_key=user_id, extra=settle)
+    event = await _join_here(ctx, user_id, room_id, content, via, settle, is_in=before == "join")
     return event.event_id
 
 
@@ -124,6 +111,33 @@ def _is_nowhere_else(ctx: Context, room_id: RoomId, failures: list[RemoteError])
         return False
     was_ours = not membership.past_servers(ctx, room_id)
     return all(error.status == 404 if isinstance(error, Refused) else was_ours for error in failures)
+
+
+async def _join_here(
+    ctx: Context,
+    user_id: UserId,
+    room_id: RoomId,
+    content: dict[str, Any],
+    via: Sequence[ServerName],
+    settle: Callable[[Batch, Event], None],
+    *,
+    is_in: bool,
+) -> Event:
+    """Join a room that this server is in; through another server if it cannot let the user in by itself. `is_in` says that the user is joined already."""
+    voucher = None
+    # While not all members are known, others know whether the user is banned.
+    goes_elsewhere = not is_in and not await partial.whole(ctx.db, room_id, KNOWN_SECONDS)
+    if not goes_elsewhere and restricted.needs_voucher(ctx.db, room_id, user_id, state.version_of(ctx.db, room_id)):
+        voucher = _voucher(ctx, room_id, user_id)
+        goes_elsewhere = voucher is None
+    if goes_elsewhere:
+        event = await _let_in_elsewhere(ctx, user_id, room_id, content, via)
+        with ctx.db.batch() as batch:
+            settle(batch, event)
+        return event
+    if voucher is not None:
+        content["join_authorised_via_users_server"] = voucher
+    return await events.send(ctx, room_id, user_id, "m.room.member", content, state_key=user_id, extra=settle)
 
 
 async def _let_in_elsewhere(

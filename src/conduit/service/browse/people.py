@@ -44,29 +44,36 @@ async def search(ctx: Context, seeker: UserId, term: str, limit: int) -> Json:
     # Of a whole user id only the name counts.
     parts = [part.partition(":")[0] if part.startswith("@") else part for part in term.lower().split()]
     wanted = [piece[:MAX_PIECE] for part in parts for piece in _WORDS.findall(part)]
+    if not wanted:
+        return {"results": [], "limited": False}
     ranked: list[tuple[int, UserId, str | None]] = []
     for number, user_id in enumerate(_candidates(ctx.db, wanted)):
-        if number == MAX_CANDIDATES:
-            break
         name = profiles.displayname(ctx.db, user_id)
-        own = profiles.words(user_id, name)
-        if all(any(word.startswith(piece) for word in own) for piece in wanted) and _may_meet(ctx, seeker, user_id):
-            exact = sum(piece in own for piece in wanted)
+        exact = _exact(wanted, user_id, name)
+        if exact is not None and _may_meet(ctx, seeker, user_id):
             ranked.append((-exact, user_id, name))
         if number % STEP == STEP - 1:
             await asyncio.sleep(0)
     found = {user_id for _, user_id, _ in ranked}
     avatars: dict[UserId, str] = {}
     async for user_id, name, avatar_url in _people_elsewhere(ctx, seeker):
-        own = profiles.words(user_id, name)
-        if wanted and user_id not in found and all(any(word.startswith(piece) for word in own) for piece in wanted):
+        exact = None if user_id in found else _exact(wanted, user_id, name)
+        if exact is not None:
             found.add(user_id)
-            ranked.append((-sum(piece in own for piece in wanted), user_id, name))
+            ranked.append((-exact, user_id, name))
             if avatar_url is not None:
                 avatars[user_id] = avatar_url
     ranked.sort(key=lambda one: (one[0], one[2] is None, one[1]))
     results = [_result(ctx.db, user_id, name, avatars.get(user_id)) for _, user_id, name in ranked[:limit]]
     return {"results": results, "limited": len(ranked) > limit}
+
+
+def _exact(wanted: list[str], user_id: UserId, name: str | None) -> int | None:
+    """Return how many of the wanted pieces are whole words of the user's; `None` unless each begins one."""
+    own = profiles.words(user_id, name)
+    if not all(any(word.startswith(piece) for word in own) for piece in wanted):
+        return None
+    return sum(piece in own for piece in wanted)
 
 
 async def _people_elsewhere(ctx: Context, seeker: UserId) -> AsyncIterator[tuple[UserId, str | None, str | None]]:
@@ -113,9 +120,7 @@ def _text(value: object) -> str | None:
 
 
 def _candidates(source: CacheSource, wanted: list[str]) -> list[UserId]:
-    """Return the users with a word that begins with the longest of those wanted."""
-    if not wanted:
-        return []
+    """Return the users with a word that begins with the longest of those wanted, at most `MAX_CANDIDATES`."""
     longest = max(wanted, key=len)
     found: dict[UserId, None] = {}
     for _, user_id in trees.user_word.beginning(source, longest):

@@ -194,15 +194,17 @@ async def _hits(ctx: Context, to: Recipient, criteria: Criteria, words: set[str]
             break
         reader = readers[room_id]
         event = client_events.at(ctx.db, place)
-        if event is None or event.type not in criteria.types:
-            continue
-        if reader.passes(event, criteria.wanted) and reader.shows(event) and not reader.is_withheld(event):
+        if event is not None and event.type in criteria.types and _gets(reader, event, criteria):
             hits.append(Hit(_rank(ctx, event, words), reader, event))
         if looked_at % STEP == STEP - 1:
             await asyncio.sleep(0)
     if criteria.by_rank:
         hits.sort(key=lambda hit: hit.rank, reverse=True)  # stable: among equals the newest stays first
     return hits
+
+
+def _gets(reader: Reader, event: ClientEvent, criteria: Criteria) -> bool:
+    return reader.passes(event, criteria.wanted) and reader.shows(event) and not reader.is_withheld(event)
 
 
 def _rooms(ctx: Context, user_id: UserId) -> Iterator[RoomId]:

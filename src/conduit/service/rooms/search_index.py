@@ -80,10 +80,11 @@ async def find(source: CacheSource, room_id: RoomId, text: str) -> AsyncGenerato
         rows = [raw for _, _, raw in islice(_rows(source, room, rarest, last), STEP)]
         places = [_place(room, raw) for raw in rows]
         yield [place for place in places if all(_holds(source, place, word) for word in others)]
+        if rows:
+            await asyncio.sleep(0)
         if len(rows) < STEP:
             return
         last = rows[-1]
-        await asyncio.sleep(0)
 
 
 def _rows(source: CacheSource, room: int, word: str, before: bytes | None) -> Iterator[tuple[int, str, bytes]]:

@@ -156,13 +156,13 @@ async def _send(response: web.StreamResponse, request: web.BaseRequest, pieces: 
     await response.prepare(request)
     if request.method == "HEAD":
         return
-    try:
-        async for piece in pieces:
+    async for piece in pieces:
+        try:
             async with asyncio.timeout(WRITE_SECONDS):
                 await response.write(piece)
-    except TimeoutError as error:
-        # Whoever takes nothing holds whatever the rest is made from.
-        raise ConnectionResetError("The answer is not taken") from error
+        except TimeoutError as error:
+            # Whoever takes nothing holds whatever the rest is made from.
+            raise ConnectionResetError("The answer is not taken") from error
     await response.write_eof()
 
 

@@ -139,27 +139,41 @@ def _encode_three(
 
 
 def _row(parts: tuple[Part[Any], ...]) -> Codec[Any]:
-    last = len(parts) - 1
+    count = len(parts)
     # What follows each part on its way to the next one.
-    tails = [b"" if part.width is not None else b"\xff" for part in parts]
-
-    def encode(row: tuple[Any, ...]) -> bytes:
-        if len(row) != len(parts):
-            raise ValueError(f"{len(row)} parts where {len(parts)} were expected")
-        pieces = []
-        for index, part in enumerate(parts):
-            pieces.append(part.encode(row[index]))
-            if index != last:
-                pieces.append(tails[index])
-        return b"".join(pieces)
+    tails = [b"" if part.width is not None else b"\xff" for part in parts[:-1]] + [b""]
 
     def prefix(row: tuple[Any, ...]) -> bytes:
         pieces = []
         for index, value in enumerate(row):
             pieces.append(parts[index].encode(value))
-            if index != last:
-                pieces.append(tails[index])
+            pieces.append(tails[index])
         return b"".join(pieces)
+
+    def encode(row: tuple[Any, ...]) -> bytes:
+        if len(row) != count:
+            raise _wrong_count(row, count)
+        return prefix(row)
+
+    encode_row: Callable[[tuple[Any, ...]], bytes] = encode
+    decode_row = _decoder(parts)
+    if all(part is U64 for part in parts):
+        encode_row, decode_row = _packed(count)
+    elif all(part is TEXT for part in parts):
+        encode_row, decode_row = _texts(count, decode_row)
+    elif count == 2:
+        encode_row = _encode_two(parts[0].encode, tails[0], parts[1].encode)
+    elif count == 3:
+        encode_row = _encode_three(parts[0].encode, tails[0], parts[1].encode, tails[1], parts[2].encode)
+    return Codec(encode_row, decode_row, prefix, count, parts)
+
+
+def _wrong_count(row: tuple[Any, ...], count: int) -> ValueError:
+    return ValueError(f"{len(row)} parts where {count} were expected")
+
+
+def _decoder(parts: tuple[Part[Any], ...]) -> Callable[[bytes], tuple[Any, ...]]:
+    last = len(parts) - 1
 
     def decode(data: bytes) -> tuple[Any, ...]:
         row = []
@@ -181,37 +195,40 @@ def _row(parts: tuple[Part[Any], ...]) -> Codec[Any]:
             raise ValueError(f"{len(data) - at} bytes too many")
         return tuple(row)
 
-    encode_row: Callable[[tuple[Any, ...]], bytes] = encode
-    if len(parts) == 2:
-        encode_row = _encode_two(parts[0].encode, tails[0], parts[1].encode)
-    elif len(parts) == 3:
-        encode_row = _encode_three(parts[0].encode, tails[0], parts[1].encode, tails[1], parts[2].encode)
-    if all(part is U64 for part in parts):
-        packed = struct.Struct(f">{len(parts)}Q")
+    return decode
 
-        def encode_packed(row: tuple[Any, ...]) -> bytes:
-            return packed.pack(*row)
 
-        def decode_packed(data: bytes) -> tuple[Any, ...]:
-            try:
-                return packed.unpack(data)
-            except struct.error as error:
-                raise ValueError(str(error)) from None
+def _packed(count: int) -> tuple[Callable[[tuple[Any, ...]], bytes], Callable[[bytes], tuple[Any, ...]]]:
+    """Return what encodes and decodes rows of counts, in one call each."""
+    packed = struct.Struct(f">{count}Q")
 
-        return Codec(encode_packed, decode_packed, prefix, len(parts), parts)
-    if all(part is TEXT for part in parts):
+    def encode(row: tuple[Any, ...]) -> bytes:
+        return packed.pack(*row)
 
-        def encode_text(row: tuple[Any, ...]) -> bytes:
-            if len(row) != len(parts):
-                raise ValueError(f"{len(row)} parts where {len(parts)} were expected")
-            return b"\xff".join([text.encode() for text in row])
+    def decode(data: bytes) -> tuple[Any, ...]:
+        try:
+            return packed.unpack(data)
+        except struct.error as error:
+            raise ValueError(str(error)) from None
 
-        def decode_text(data: bytes) -> tuple[Any, ...]:
-            found = tuple([text.decode() for text in data.split(b"\xff")])
-            return found if len(found) == len(parts) else decode(data)  # which says what is wrong
+    return encode, decode
 
-        return Codec(encode_text, decode_text, prefix, len(parts), parts)
-    return Codec(encode_row, decode, prefix, len(parts), parts)
+
+def _texts(
+    count: int, decode_any: Callable[[bytes], tuple[Any, ...]]
+) -> tuple[Callable[[tuple[Any, ...]], bytes], Callable[[bytes], tuple[Any, ...]]]:
+    """Return what encodes and decodes rows of texts, in one call each."""
+
+    def encode(row: tuple[Any, ...]) -> bytes:
+        if len(row) != count:
+            raise _wrong_count(row, count)
+        return b"\xff".join([text.encode() for text in row])
+
+    def decode(data: bytes) -> tuple[Any, ...]:
+        found = tuple([text.decode() for text in data.split(b"\xff")])
+        return found if len(found) == count else decode_any(data)  # which says what is wrong
+
+    return encode, decode
 
 
 @overload

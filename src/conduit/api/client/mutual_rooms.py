@@ -17,3 +17,13 @@ async def get_mutual_rooms(ctx: Context, req: Request) -> Json:
     # The specification wants M_INVALID_PARAM for an absent one too.
     other = parse_compliant_user_id(req.query.text("user_id"))
     return people.mutual_rooms(ctx.db, req.user_id, other, req.query.text("from"))
+
+
+@routes.get("/_matrix/client/unstable/uk.half-shot.msc2666/user/mutual_rooms", auth=Auth.USER, limit=Limit.READ)
+async def get_mutual_rooms_as_proposed(ctx: Context, req: Request) -> Json:
+    """Show the same under the names from before they were specified, which clients still call and read."""
+    other = parse_compliant_user_id(req.query.text("user_id"))
+    answer = people.mutual_rooms(ctx.db, req.user_id, other, req.query.text("batch_token"))
+    if "next_batch" in answer:
+        answer["next_batch_token"] = answer.pop("next_batch")
+    return answer

@@ -20,11 +20,12 @@ VERSIONS = (
 )
 
 UNSTABLE_FEATURES = {
-    # Long since in the specification; older clients still look for these names.
+    # Long since in the specification; clients still look for these names.
     "org.matrix.e2e_cross_signing": True,
     "org.matrix.msc2285.stable": True,
     "org.matrix.msc3440.stable": True,
     "org.matrix.msc3827.stable": True,
+    "uk.half-shot.msc2666.query_mutual_rooms": True,
 }
 
 

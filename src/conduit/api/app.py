@@ -39,7 +39,7 @@ MAX_CLAIMED = 32
 """Bodies of servers, not verified yet, that are read from one address at a time."""
 CLAIMED_SECONDS = 120
 BYTES_A_REQUEST = 16 * 1024
-"""What of another server's body counts as one request more: what it costs to take goes by its length."""
+"""So many bytes of another server's body count as one more request: the longer it is, the more it costs to take."""
 _LARGE = 256 * 1024
 _READS = frozenset({"GET", "HEAD"})
 

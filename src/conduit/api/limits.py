@@ -48,7 +48,7 @@ class Limits:
                 self._classes[limit] = Buckets(rate.per_second, rate.burst, self._clock)
 
     def charge(self, limit: Limit, key: Hashable, requests: int = 1) -> None:
-        """Take one request of `limit` from the bucket of `key`, or what counts as several; or raise `LimitExceeded` and take nothing."""
+        """Take so many requests of the class `limit` from the bucket of `key`, or raise `LimitExceeded` and take none."""
         buckets = self._classes.get(limit)
         wait = 0.0 if buckets is None else buckets.take(key, requests)
         if wait:

@@ -39,7 +39,7 @@ MAX_HEADER = 16 * 1024
 BACKLOG = 1024
 _USER_TIMEOUT: int | None = getattr(_socket, "TCP_USER_TIMEOUT", None)
 UNREAD_MS = 180_000
-"""How long what is sent may stay unread."""
+"""How long the other end of a connection may leave unread what was sent."""
 MAX_CONNECTIONS = 1024
 """Of one address, but for proxies: each takes some twenty kilobytes, whether or not anything comes through it. A house full of people has a few hundred."""
 

@@ -40,7 +40,7 @@ _JSON = "application/json"
 _RANGE = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})", re.ASCII)
 _LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n" for status in HTTPStatus}
 WRITE_SECONDS = 120
-"""How long a client may take to take a piece of an answer."""
+"""How long a client has to read a piece of an answer."""
 _LINE_BREAKS = re.compile(r"[\r\n\0]")
 
 

@@ -194,7 +194,7 @@ class Request:
         return is_local(self._peer, self.headers)
 
     def charge(self, limit: Limit, key: str | None = None, requests: int = 1) -> None:
-        """Take one from a bucket, or as many as `requests` says: the caller's own, unless `key` names another. Raises `LimitExceeded` if it is empty."""
+        """Take so many requests from a bucket: the caller's own, unless `key` names another. Raises `LimitExceeded`, and takes none, if it holds fewer."""
         if self._limits is None:
             return
         if key is None:

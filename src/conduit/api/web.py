@@ -85,7 +85,7 @@ class StreamReply:
 
 
 def json_reply(body: bytes | AsyncIterator[bytes]) -> RawReply | StreamReply:
-    """Return the answer of JSON that is written already, whole or in pieces."""
+    """Return an answer of JSON that is written already, whole or in pieces."""
     return RawReply(body, _JSON) if isinstance(body, bytes) else StreamReply(body, _JSON)
 
 

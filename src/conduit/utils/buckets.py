@@ -27,7 +27,7 @@ class Buckets:
         return len(self._full_at)
 
     def take(self, key: Hashable, drops: int = 1) -> float:
-        """Take so many drops, half a bucket at the most, and return 0; or take none, and return in how many seconds there are enough."""
+        """Take so many drops, but never more than half a bucket, and return 0; or take none, and return in how many seconds there are enough."""
         now = self._clock.monotonic()
         full_at = self._full_at.get(key, 0.0)
         if full_at <= now:

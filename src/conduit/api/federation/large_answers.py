@@ -1,4 +1,4 @@
-"""Answers that hold the whole state of a room count as many requests: they cost as much."""
+"""Answers that hold the whole state of a room count as many requests, as they cost as much as many."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from conduit.service.context import Context
 from conduit.service.rooms import members
 
 MEMBERS_A_REQUEST: Final = 25
+"""So many members of a room count as one more request."""
 
 
 def charge(ctx: Context, req: Request, room_id: RoomId) -> None:

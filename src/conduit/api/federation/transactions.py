@@ -15,7 +15,7 @@ routes = Routes()
 MAX_PDUS = 50
 MAX_EDUS = 100
 EDUS_A_REQUEST = 10
-"""How many EDUs count as one request more: what they tell takes effect at once, however many come."""
+"""So many EDUs count as one more request: what they tell takes effect at once, however many come."""
 
 
 @routes.put("/_matrix/federation/v1/send/{txnId}", auth=Auth.SERVER, holds_events=True)

@@ -66,7 +66,9 @@ async def _of_server(
 ) -> None:
     """Add the users of one server to `answer`."""
     deadline = asyncio.get_running_loop().time() + seconds
-    kept = [user_id for user_id in users if members.share_room(ctx.db, requester, user_id)]
+    kept = {
+        user_id: device_ids for user_id, device_ids in users.items() if members.share_room(ctx.db, requester, user_id)
+    }
     to_fetch = [user_id for user_id in kept if not remote_devices.is_current(ctx.db, user_id, ctx.server_name)]
     to_ask = {user_id: device_ids for user_id, device_ids in users.items() if user_id not in kept}
     if to_fetch:
@@ -79,11 +81,11 @@ async def _of_server(
         for error in outcome.values():
             if error is not None and not isinstance(error, Refused):
                 answer["failures"][server] = failure(error)
-    for index, user_id in enumerate(kept):
+    for index, (user_id, device_ids) in enumerate(kept.items()):
         if index % _STEP == _STEP - 1:
             await asyncio.sleep(0)
         if _is_usable(ctx, user_id):
-            _show(answer, requester, user_id, remote_devices.known(ctx.db, user_id), users[user_id])
+            _show(answer, requester, user_id, remote_devices.known(ctx.db, user_id), device_ids)
     if to_ask:
         try:
             found = await _ask(ctx, server, to_ask, max(0.1, deadline - asyncio.get_running_loop().time()))

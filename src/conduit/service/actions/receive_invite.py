@@ -55,7 +55,7 @@ async def receive_invite(
     """Take an invite to a local user, and return its event as it came with this server's signature added.
 
     Raises `InvalidParam`, `BadJson` or `TooLarge` for what is no such invite, `Forbidden` if it is not signed, the room is blocked, there is no such user or they ignore the sender,
-    `InviteBlocked` if they take none.
+    `InviteBlocked` if they take none, `LimitExceeded` if too many wait for them already.
     """
     if server_access.is_blocked(ctx.db, room_id):
         raise Forbidden("This server takes no part in the room")

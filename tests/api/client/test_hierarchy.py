@@ -107,9 +107,12 @@ async def test_rooms_that_may_not_be_known_are_left_out(hs: Homeserver) -> None:
 
 
 async def test_space_is_closed_to_the_banned(hs: Homeserver) -> None:
-    """Though anybody else could join it."""
+    """Though anybody else could join it; to forget the room does not help."""
     alice, bob = await hs.register("alice"), await hs.register("bob")
     space = await alice.create_room(name="space", preset="public_chat", **SPACE)
     assert names(await bob.get(path_of(space))) == ["space"]
+    await bob.join(space)
     await alice.post(f"/rooms/{space}/ban", {"user_id": bob.user_id})
+    await bob.get(path_of(space), "M_FORBIDDEN")
+    await bob.post(f"/rooms/{space}/forget", {})
     await bob.get(path_of(space), "M_FORBIDDEN")

@@ -23,7 +23,7 @@ async def kick(
     """
     _require_joined(ctx, sender, room_id)
     await membership.require_known_member(ctx, room_id, target)
-    if _membership(ctx, room_id, target) not in ("join", "invite", "knock"):
+    if state.membership(ctx.db, room_id, target) not in ("join", "invite", "knock"):
         raise Forbidden("The user is not in this room")
     return await _set(ctx, sender, room_id, target, "leave", reason, extra)
 
@@ -50,12 +50,7 @@ async def unban(
 
 def is_banned(ctx: Context, room_id: RoomId, target: UserId) -> bool:
     """Tell whether somebody is banned from the room, which they may have forgotten for themselves."""
-    return _membership(ctx, room_id, target) == "ban"
-
-
-def _membership(ctx: Context, room_id: RoomId, target: UserId) -> str | None:
-    event = state.current(ctx.db, room_id, "m.room.member", target)
-    return None if event is None else event.membership
+    return state.membership(ctx.db, room_id, target) == "ban"
 
 
 def _require_joined(ctx: Context, user_id: UserId, room_id: RoomId) -> None:

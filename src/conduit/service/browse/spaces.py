@@ -67,7 +67,7 @@ class _Node(NamedTuple):
 async def hierarchy(ctx: Context, user_id: UserId, root: RoomId, walk: Walk, batch: str | None) -> Json:
     """Return a page of the tree. Raises `Forbidden` if the user may not know of the root, `InvalidParam` for a token of another walk."""
     offset = _parse(walk, batch)
-    if members.membership(ctx.db, root, user_id) == "ban":
+    if "ban" in (members.membership(ctx.db, root, user_id), state.membership(ctx.db, root, user_id)):
         raise Forbidden("You are banned from this room")
     rooms: list[Json] = []
     answer: Json = {"rooms": rooms}

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from conduit.database import trees
 from conduit.database.cache import Cached, CacheSource
 from conduit.database.database import Batch
-from conduit.protocol.ids import EventId, RoomId
+from conduit.protocol.ids import EventId, RoomId, UserId
 from conduit.protocol.pdu import Event
 from conduit.protocol.power_levels import PowerLevels
 from conduit.protocol.room_versions import RoomVersion
@@ -95,6 +95,12 @@ def current(source: CacheSource, room_id: RoomId, event_type: str, state_key: st
     """Return the event that is current for a state key, or `None`."""
     event_id = _CURRENT.get(source, (room_id, event_type, state_key))
     return None if event_id is None else timeline.event(source, event_id)
+
+
+def membership(source: CacheSource, room_id: RoomId, user_id: UserId) -> str | None:
+    """Return the membership that somebody has for the room; `members` leaves out what they have forgotten for themselves."""
+    event = current(source, room_id, "m.room.member", user_id)
+    return None if event is None else event.membership
 
 
 def current_ids(source: CacheSource, room_id: RoomId) -> Mapping[StateKey, EventId]:

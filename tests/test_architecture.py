@@ -1,4 +1,5 @@
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator
@@ -91,3 +92,12 @@ def test_every_endpoint_file_is_listed() -> None:
             found.add(".".join(file.relative_to(ROOT / "api").with_suffix("").parts))
     assert found == set(routes.MODULES)
     assert len(routes.MODULES) == len(set(routes.MODULES))
+
+
+def test_every_file_that_the_documents_name_is_there() -> None:
+    """A newcomer who follows the architecture finds what it speaks of, wherever it was moved."""
+    root = ROOT.parents[1]
+    files = [file.as_posix() for part in ("src", "tests", "benches") for file in (root / part).rglob("*.py")]
+    for page in (root / "README.md", *(root / "docs").glob("*.md")):
+        for name in re.findall(r"`([\w/.-]+\.py)`", page.read_text()):
+            assert any(file.endswith(f"/{name}") for file in files), f"{page.name}: {name}"

@@ -235,7 +235,7 @@ async def test_answer_without_the_state_of_the_room_completes_nothing(
     other.on("GET", ".*/state_ids/.*", lambda _: held.room.state_ids())
     other.on("GET", ".*/event/.*", {"origin": "other.test", "origin_server_ts": 1, "pdus": [joined.pdu]})
     await bob.post(f"/join/{held.room_id}?via=far.test", {})
-    await until(lambda: not partial.is_partial(held.ctx.db, held.room_id))
+    await held.completed()
     assert held.membership(ZOE) == "join"
 
 

@@ -42,6 +42,12 @@ class _Share(NamedTuple):
     server: ServerName
 
 
+class _Limits(NamedTuple):
+    of_room: int
+    of_household: int
+    of_server: int
+
+
 _Servers = dict[ServerName, deque[asyncio.Future[None]]]
 
 
@@ -142,9 +148,3 @@ class Turns:
             del self._waiting[share.room]
         elif to_end:
             self._waiting[share.room] = self._waiting.pop(share.room)
-
-
-class _Limits(NamedTuple):
-    of_room: int
-    of_household: int
-    of_server: int

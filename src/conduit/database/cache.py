@@ -29,15 +29,15 @@ _MAX_STALE = 1000
 
 
 class _Entry:
-    __slots__ = ("cache", "key", "reads", "value", "weight")
+    __slots__ = ("cache", "key", "value", "was_read", "weight")
 
     def __init__(self, cache: str, key: Any, value: Any, weight: int) -> None:
         self.cache = cache
         self.key = key
         self.value = value
         self.weight = weight
-        self.reads = 0
-        """Hits since it was last looked at."""
+        self.was_read = False
+        """Since it was last looked at."""
 
 
 class CachePool:
@@ -59,7 +59,7 @@ class CachePool:
         if entry is None:
             self.misses += 1
             return MISSING
-        entry.reads += 1
+        entry.was_read = True
         return entry.value
 
     def put(self, cache: str, key: Any, value: Any, weight: int) -> None:
@@ -120,9 +120,9 @@ class CachePool:
             entry = queue.popleft()
             if entry.key is MISSING:
                 continue
-            if entry.reads and chances:
+            if entry.was_read and chances:
                 chances -= 1
-                entry.reads = 0
+                entry.was_read = False
                 queue.append(entry)
                 continue
             del self.entries[entry.cache][entry.key]
@@ -194,7 +194,7 @@ class Cached(Generic[K, V]):
         # `CachePool.get` written out: this is the busiest line of the server.
         entry = pool.entries[name].get(key)
         if entry is not None:
-            entry.reads += 1
+            entry.was_read = True
             return entry.value  # type: ignore[no-any-return]
         pool.misses += 1
         value = self._load(source, key)
@@ -231,7 +231,7 @@ class Cached(Generic[K, V]):
                 if entry is None:
                     value = MISSING
                 else:
-                    entry.reads += 1
+                    entry.was_read = True
                     value = entry.value
             if value is MISSING:
                 missing.append(index)

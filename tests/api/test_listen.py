@@ -15,6 +15,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+from structlog.testing import capture_logs
 
 from conduit.api import listen
 from conduit.api.listen import CannotListen
@@ -152,7 +153,7 @@ async def test_after_stop_nobody_listens(hs: Homeserver) -> None:
 async def test_advisory_25_one_address_has_a_bounded_number_of_connections(
     monkeypatch: pytest.MonkeyPatch, proxies: tuple[str, ...], served: int
 ) -> None:
-    """Further ones are closed at once, until one of the others ends. A proxy has as many as it has clients."""
+    """Further ones are closed at once, until one of the others ends, and the log says so once. A proxy has as many as it has clients."""
     monkeypatch.setattr(listen, "MAX_CONNECTIONS", 3)
     async with serve(trusted_proxies=proxies) as hs:
         listening = await listen.start(hs.app, [Listener(address="127.0.0.1", port=0)])
@@ -174,7 +175,10 @@ async def test_advisory_25_one_address_has_a_bounded_number_of_connections(
                 with contextlib.suppress(ConnectionError):
                     await writer.wait_closed()
 
-        assert [await answers() for _ in range(6)] == [True] * served + [False] * (6 - served)
+        with capture_logs() as logs:
+            assert [await answers() for _ in range(6)] == [True] * served + [False] * (6 - served)
+        told = [line["address"] for line in logs if line["event"] == "too_many_connections"]
+        assert told == ([host] if served < 6 else [])
         await close_all()
         async with asyncio.timeout(10):
             while not await answers():

@@ -58,15 +58,42 @@ _KNOWS_INNARDS = hasattr(HttpRequestParser, "message_consumed") and all(
 """Whether the HTTP library is made as `_Connection` thinks; where not, every request goes the long way."""
 
 
+class _Addresses:
+    """How many connections each address has open."""
+
+    def __init__(self) -> None:
+        self._open: Counter[str] = Counter()
+        self._told: set[str] = set()
+        """Those of whom the log says that they want too many."""
+
+    def enter(self, address: str) -> bool:
+        """Count a connection; tell whether it may stay. `leave` follows either way."""
+        self._open[address] += 1
+        if self._open[address] <= MAX_CONNECTIONS:
+            return True
+        if address not in self._told:
+            self._told.add(address)
+            hint = "if this is a reverse proxy, name it in trusted_proxies"
+            log.warning("too_many_connections", address=address, hint=hint)
+        return False
+
+    def leave(self, address: str) -> None:
+        """Count a connection no longer."""
+        self._open[address] -= 1
+        if not self._open[address]:
+            del self._open[address]
+            self._told.discard(address)
+
+
 class _Connection(RequestHandler):
     """One connection. Unlike aiohttp's own it answers errors below HTTP as Matrix does, and ends only what may be ended."""
 
-    __slots__ = ("_app", "_from", "_open", "cancellable")
+    __slots__ = ("_addresses", "_app", "_from", "cancellable")
 
-    def __init__(self, manager: web.Server, app: App, connections: Counter[str], **options: Any) -> None:
+    def __init__(self, manager: web.Server, app: App, addresses: _Addresses, **options: Any) -> None:
         super().__init__(manager, **options)
         self._app = app
-        self._open = connections
+        self._addresses = addresses
         self._from = ""
         """The address in whose name the connection is counted; empty if it is not."""
         self.cancellable: asyncio.Task[Any] | None = None
@@ -76,11 +103,7 @@ class _Connection(RequestHandler):
         peer = peer_address(transport.get_extra_info("peername"))
         if not self._app.proxies.has(peer):
             self._from = address_key(peer)
-            self._open[self._from] += 1
-            if self._open[self._from] > MAX_CONNECTIONS:
-                if self._open[self._from] == MAX_CONNECTIONS + 1:
-                    hint = "if this is a reverse proxy, name it in trusted_proxies"
-                    log.warning("too_many_connections", address=peer, hint=hint)
+            if not self._addresses.enter(self._from):
                 assert isinstance(transport, asyncio.Transport)
                 transport.abort()
                 return
@@ -133,9 +156,7 @@ class _Connection(RequestHandler):
         """End a handler that only reads; one that writes goes on."""
         task = self.cancellable
         if self._from:
-            self._open[self._from] -= 1
-            if not self._open[self._from]:
-                del self._open[self._from]
+            self._addresses.leave(self._from)
         super().connection_lost(exc)
         if task is not None:
             task.cancel()
@@ -164,10 +185,10 @@ class _Server(web.Server):
     def __init__(self, app: App, **options: Any) -> None:
         super().__init__(app.handle, **options)
         self._app = app
-        self._open: Counter[str] = Counter()
+        self._addresses = _Addresses()
 
     def __call__(self) -> RequestHandler:
-        return _Connection(self, self._app, self._open, loop=self._loop, **self._kwargs)
+        return _Connection(self, self._app, self._addresses, loop=self._loop, **self._kwargs)
 
 
 @dataclass(slots=True)

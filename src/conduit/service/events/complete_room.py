@@ -1,7 +1,8 @@
 """The rest of a room that was joined fast: fetched in the background, until all its members are known.
 
-The state before the join is asked for as ids; events that are not here are fetched, checked and staged. Then, under the room's lock, the states of
-all events since the join are made anew on the whole state, and each is judged again: what was let in because a member was not known is taken out.
+Where the answer to the join held all of the state, and only its core was looked at (`core_state`), the rest is taken from there. Else the state before the join
+is asked for as ids; events that are not here are fetched, checked and staged. Then, under the room's lock, the states of all events since the join are made anew on the whole
+state, and each is judged again: what was let in because a member was not known is taken out.
 
 Source: server-server API, `/state_ids`, `/state`, `/event`; `omit_members` of `send_join`.
 """

@@ -1,7 +1,7 @@
 """Joining a room through another server: the handshake, the checks of its answer, and showing the room.
 
-Nothing is written of the room before the answer as a whole has been found good, but for the note that a signed join is under way
-(`intents`). The answer may leave members out; then the room is shown as it is known (`rooms.partial`) and completed later.
+Nothing is written of the room before the answer as a whole, or of a large one its core (`core_state`), has been found good, but for the note that a signed join is
+under way (`intents`). Where members are left out, by the other server or here, the room is shown as it is known (`rooms.partial`) and completed later.
 
 Source: server-server API, "Joining Rooms", "Restricted rooms"; client-server API, "Joining rooms".
 """

@@ -24,6 +24,7 @@ from conduit.utils.keyed_lock import KeyedLock
 __all__ = ["TOLD_PIECE", "Outbound"]
 
 TOLD_PIECE = 64 * 1024
+"""Bytes of a piece in `told_pieces`: an event has no more."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Places for requests to others, handed out by turns, so that nobody has so many that others get none.
+"""Places for what other servers can make this one do, requests above all, handed out by turns, so that nobody has so many that others get none.
 
 Who waits is grouped by room (whatever is for no room is a group, too), then by household, then by server; each group takes its turn, however many wait in another. A household stands for what one owner can have at no
 cost: any number of names under one domain, or of addresses in one network.

@@ -1,6 +1,6 @@
 """A room's leaves: the accepted events that no accepted event cites yet. The next event cites them.
 
-Only accepted events touch them. A room that was imported without leaves gets its newest event.
+Only accepted events touch them; one may be given up although nothing cites it. A room that was imported without leaves gets its newest event.
 """
 
 from __future__ import annotations

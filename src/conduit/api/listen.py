@@ -49,8 +49,14 @@ class CannotListen(Exception):
 
 
 _INNARDS = (
-    *("_buffer_paused", "_keepalive_handle", "_messages", "_next_keepalive_close_time", "_parser", "_payload_parser"),
-    *("_reading_paused", "_waiter"),
+    "_buffer_paused",
+    "_keepalive_handle",
+    "_messages",
+    "_next_keepalive_close_time",
+    "_parser",
+    "_payload_parser",
+    "_reading_paused",
+    "_waiter",
 )
 _KNOWS_INNARDS = hasattr(HttpRequestParser, "message_consumed") and all(
     hasattr(RequestHandler, name) for name in _INNARDS

@@ -77,6 +77,16 @@ async def shown(alice: User, room_id: str, kind: str) -> Any:
     return found[0] if found else None
 
 
+async def comes(alice: User, room_id: str, kind: str) -> Any:
+    """Return what `shown` returns, once there is such an event."""
+    for _ in range(100):
+        content = await shown(alice, room_id, kind)
+        if content is not None:
+            return content
+        await quiet()
+    raise AssertionError(f"{kind} does not come")
+
+
 # --- typing --------------------------------------------------------------------------------------------------------
 
 
@@ -177,9 +187,7 @@ async def test_receipt_before_its_event_waits_for_it(alice: User, two: Peer) -> 
     await quiet()
     assert await shown(alice, room_id, "m.receipt") is None
     await two.send("one.test", pdus=[event])
-    for _ in range(20):
-        await quiet()
-    assert set(await shown(alice, room_id, "m.receipt")) == {event.event_id}
+    assert set(await comes(alice, room_id, "m.receipt")) == {event.event_id}
 
 
 async def test_receipt_before_the_join_of_its_user_waits_for_it(net: Network, alice: User, two: Peer) -> None:
@@ -191,9 +199,7 @@ async def test_receipt_before_the_join_of_its_user_waits_for_it(net: Network, al
     await quiet()
     assert await shown(alice, room_id, "m.receipt") is None
     enter(net["one.test"], room_id, BOB)
-    for _ in range(20):
-        await quiet()
-    assert set((await shown(alice, room_id, "m.receipt"))[event_id]["m.read"]) == {BOB}
+    assert set((await comes(alice, room_id, "m.receipt"))[event_id]["m.read"]) == {BOB}
 
 
 async def test_advisory_25_receipts_for_events_that_never_come_push_out_no_others(
@@ -210,9 +216,7 @@ async def test_advisory_25_receipts_for_events_that_never_come_push_out_no_other
     event = guest.message("hello")
     await tell(guest.peer, "m.receipt", receipt(room_id, BOB, event.event_id))
     await guest.send(event)
-    for _ in range(20):
-        await quiet()
-    assert set(await shown(alice, room_id, "m.receipt")) == {event.event_id}
+    assert set(await comes(alice, room_id, "m.receipt")) == {event.event_id}
 
 
 async def test_advisory_25_receipts_wait_for_minutes_only_in_a_quiet_room_too(
@@ -230,9 +234,7 @@ async def test_advisory_25_receipts_wait_for_minutes_only_in_a_quiet_room_too(
     event = guest.message("hello")
     await tell(guest.peer, "m.receipt", receipt(room_id, BOB, event.event_id))
     await guest.send(event)
-    for _ in range(20):
-        await quiet()
-    assert set(await shown(alice, room_id, "m.receipt")) == {event.event_id}
+    assert set(await comes(alice, room_id, "m.receipt")) == {event.event_id}
 
 
 # --- presence ------------------------------------------------------------------------------------------------------

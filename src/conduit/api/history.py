@@ -1,4 +1,4 @@
-"""What the endpoints that read history have in common."""
+"""What endpoints that read history, or name an event, have in common."""
 
 from __future__ import annotations
 

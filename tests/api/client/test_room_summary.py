@@ -24,6 +24,8 @@ async def test_summary_of_a_public_room_by_id_and_alias(hs: Homeserver) -> None:
     assert "membership" not in summary
     assert (await bob.get(path_of("#lobby:localhost")))["room_id"] == room
     assert (await alice.get(path_of(room)))["membership"] == "join"
+    for older in (f"summary/{segment(room)}", f"rooms/{segment(room)}/summary"):
+        assert await hs.client().get(f"/_matrix/client/unstable/im.nheko.summary/{older}") == summary
 
 
 async def test_summary_of_a_private_room_is_for_members_and_the_invited(hs: Homeserver) -> None:

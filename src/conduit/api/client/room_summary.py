@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from conduit.api.request import Json, Request
 from conduit.api.web import Auth, Limit, Routes
 from conduit.protocol.errors import InvalidParam, NotFound
@@ -13,8 +15,18 @@ from conduit.service.rooms import aliases, members
 
 routes = Routes()
 
+_UNSTABLE: Final = "/_matrix/client/unstable/im.nheko.summary"
+"""From before summaries were specified, in its two forms; clients still call both."""
 
-@routes.get("/_matrix/client/v1/room_summary/{roomIdOrAlias}", auth=Auth.OPTIONAL, limit=Limit.READ, allow_guests=True)
+
+@routes.get(
+    "/_matrix/client/v1/room_summary/{roomIdOrAlias}",
+    _UNSTABLE + "/summary/{roomIdOrAlias}",
+    _UNSTABLE + "/rooms/{roomIdOrAlias}/summary",
+    auth=Auth.OPTIONAL,
+    limit=Limit.READ,
+    allow_guests=True,
+)
 async def get_summary(ctx: Context, req: Request) -> Json:
     """Show a room's summary. <https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv1room_summaryroomidoralias>."""
     user_id = None if req.requester is None else req.requester.user_id

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
 
@@ -37,6 +38,7 @@ for _name, _auth, _options in (
     ("admin", Auth.ADMIN, {}),
 ):
     routes.get(f"{BASE}/{_name}", auth=_auth, **_options)(_who)  # type: ignore[arg-type]
+routes.post(f"{BASE}/do", auth=Auth.USER)(_who)
 
 
 @pytest.fixture
@@ -130,6 +132,25 @@ async def test_a_locked_account_may_only_log_out(hs: Homeserver, alice: User) ->
     await alice.get(f"{BASE}/locked")
     _set(hs, alice, locked=False)
     await alice.get(f"{BASE}/user")
+
+
+@pytest.mark.parametrize("body", [b"{}", b""])
+async def test_a_body_held_back_does_nothing_once_its_session_has_ended(
+    hs: Homeserver, alice: User, body: bytes
+) -> None:
+    """Or requests that were begun in time could be finished hours after the user has logged the thief out."""
+    reader, writer = await asyncio.open_connection(*hs.url.removeprefix("http://").split(":"))
+    head = f"POST {BASE}/do HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {alice.token}\r\n"
+    writer.write(f"{head}Transfer-Encoding: chunked\r\nExpect: 100-continue\r\n\r\n".encode())
+    # That is said to who has been let in.
+    assert await reader.readuntil(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
+    await alice.post("/logout")
+    writer.write(b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body) if body else b"0\r\n\r\n")
+    answer = await reader.readuntil(b"}")
+    assert answer.startswith(b"HTTP/1.1 401 ")
+    assert b"M_UNKNOWN_TOKEN" in answer
+    writer.close()
+    await writer.wait_closed()
 
 
 async def test_a_suspended_account_is_told_to_the_handler(hs: Homeserver, alice: User) -> None:

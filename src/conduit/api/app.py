@@ -147,6 +147,9 @@ class App:
             request.charge(route.limit)
         if claims is None:
             await self._take_body(http, request, route, MAX_BODY if requester is not None else MAX_ANONYMOUS_BODY)
+            if http.body_exists:
+                # A body may be held back for long. Whose session has ended meanwhile can do nothing with it any more.
+                request.requester = auth.authenticate(ctx, route, headers, raw_query, remote)
         return await self._run(http, endpoint, request)
 
     async def _take_claimed_body(self, http: web.BaseRequest, request: Request, route: Route) -> None:

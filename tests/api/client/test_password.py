@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from tests.support.homeserver import PASSWORD, Homeserver
+from conduit.config.schema import Rate, RateLimits
+from tests.support.homeserver import PASSWORD, Homeserver, serve
 
 PATH = "/account/password"
 NEW = "a new password"
@@ -57,3 +58,13 @@ async def test_unusable_passwords_are_refused(hs: Homeserver, password: Any, err
     """Before any authentication."""
     alice = await hs.register("alice")
     await alice.post(PATH, _change(password), error)
+
+
+@pytest.mark.parametrize("path", [PATH, "/account/deactivate"])
+async def test_checks_of_the_password_are_counted(path: str) -> None:
+    """Right ones too: one user could keep the threads that verify passwords from all others."""
+    async with serve(rate_limits=RateLimits(login=Rate(per_second=0.1, burst=2))) as hs:
+        alice = await hs.register("alice")
+        for _ in range(2):
+            await alice.post(path, {"new_password": NEW}, 401)
+        await alice.post(path, {"new_password": NEW}, "M_LIMIT_EXCEEDED")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from conduit.api import fields
 from conduit.api.request import Json, Request
 from conduit.api.third_party import id_server_of
-from conduit.api.web import Auth, Routes
+from conduit.api.web import Auth, Limit, Routes
 from conduit.service.actions import deactivate as act
 from conduit.service.context import Context
 from conduit.service.users import uiaa
@@ -13,7 +13,7 @@ from conduit.service.users import uiaa
 routes = Routes()
 
 
-@routes.post("/_matrix/client/v3/account/deactivate", auth=Auth.USER)
+@routes.post("/_matrix/client/v3/account/deactivate", auth=Auth.USER, limit=Limit.LOGIN)
 async def deactivate(ctx: Context, req: Request) -> Json:
     """End the caller's account for good. <https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3accountdeactivate>."""
     body = req.json(optional=True)

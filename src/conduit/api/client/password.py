@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from conduit.api import fields
 from conduit.api.request import Json, Request
-from conduit.api.web import Auth, Routes
+from conduit.api.web import Auth, Limit, Routes
 from conduit.service.actions.change_password import change_password
 from conduit.service.context import Context
 from conduit.service.users import passwords, uiaa
@@ -12,7 +12,7 @@ from conduit.service.users import passwords, uiaa
 routes = Routes()
 
 
-@routes.post("/_matrix/client/v3/account/password", auth=Auth.USER)
+@routes.post("/_matrix/client/v3/account/password", auth=Auth.USER, limit=Limit.LOGIN)
 async def set_password(ctx: Context, req: Request) -> Json:
     """Change the caller's password. <https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3accountpassword>."""
     body = req.json()

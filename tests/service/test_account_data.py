@@ -40,6 +40,17 @@ def test_items_are_apart_by_user_room_and_type(db: Database) -> None:
     assert account_data.all_of(db, ALICE, ROOM) == {"a": {"n": 2}}
 
 
+def test_large_items_are_not_held_beyond_what_caches_may_take() -> None:
+    """One of each type for each room, of megabytes each, would fill the memory otherwise."""
+    db = Database(MemoryEngine(trees.TREE_NAMES), cache_bytes=100_000)
+    names = {"all": {f"@user{number}:localhost": [ROOM] for number in range(1000)}}
+    for number in range(20):
+        with db.batch() as batch:
+            account_data.put(batch, ALICE, f"!{number}:localhost", "m.direct", names)
+        assert account_data.get(db, ALICE, f"!{number}:localhost", "m.direct") == names
+    assert db.cache_pool.count < 10
+
+
 def test_changes_are_told_once_with_what_holds_now(db: Database) -> None:
     """An item that was set twice is in the later interval only; intervals are half open."""
     first = put(db, "", "a", 1)

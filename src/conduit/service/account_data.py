@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any
 
+import orjson
+
 from conduit.database import trees
 from conduit.database.cache import Cached, CacheSource
 from conduit.database.database import Batch
@@ -32,7 +34,10 @@ def _load(source: CacheSource, key: tuple[str, str, str]) -> Content | None:
 
 
 _contents: Cached[tuple[str, str, str], Content | None] = Cached(
-    "account_data", load=_load, weigh=lambda content: 200 + 60 * len(content or ())
+    "account_data",
+    load=_load,
+    # What stands in it is the client's choice, and there may be an item for each room: text takes many times its length once it is parsed.
+    weigh=lambda content: 200 if content is None else 200 + 8 * len(orjson.dumps(content)),
 )
 
 

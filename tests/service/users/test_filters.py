@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from conduit.database import trees
+from conduit.database.database import Database
+from conduit.database.memory import MemoryEngine
 from conduit.protocol.errors import BadJson, TooLarge
 from conduit.service.users import filters
 from tests.support.rooms import ALICE, BOB, World
@@ -32,6 +35,17 @@ def test_filter_unknown_before_is_found_once_stored() -> None:
     with world.db.batch() as batch:
         assert filters.store(batch, ALICE, {}) == filter_id
     assert filters.parsed(world.db, ALICE, filter_id) is not None
+
+
+def test_large_filters_are_not_held_beyond_what_caches_may_take() -> None:
+    """Anybody may store any number of them."""
+    db = Database(MemoryEngine(trees.TREE_NAMES), cache_bytes=100_000)
+    for number in range(20):
+        senders = [f"@user{number}x{other}:localhost" for other in range(1000)]
+        with db.batch() as batch:
+            filter_id = filters.store(batch, ALICE, {"presence": {"senders": senders}})
+        assert filters.parsed(db, ALICE, filter_id) is not None
+    assert db.cache_pool.count < 10
 
 
 def test_bad_filter_is_not_stored() -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from base64 import urlsafe_b64encode
 from hashlib import sha256
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import orjson
 
@@ -44,14 +44,23 @@ def get(source: CacheSource, user_id: UserId, filter_id: str) -> dict[str, Any] 
     return definition
 
 
-def _load(source: CacheSource, slot: tuple[UserId, str]) -> Filter | None:
+class _Parsed(NamedTuple):
+    """A filter, and about how many bytes it takes: what it names is the client's choice."""
+
+    filter: Filter | None
+    weight: int
+
+
+def _load(source: CacheSource, slot: tuple[UserId, str]) -> _Parsed:
     definition = trees.userfilterid_filter.get(source, slot)
-    return None if definition is None else parse_filter(definition)
+    if definition is None:
+        return _Parsed(None, 200)
+    return _Parsed(parse_filter(definition), 2000 + 8 * len(orjson.dumps(definition)))
 
 
-_PARSED: Cached[tuple[UserId, str], Filter | None] = Cached("filter", load=_load, weigh=lambda parsed: 2000)
+_PARSED: Cached[tuple[UserId, str], _Parsed] = Cached("filter", load=_load, weigh=lambda parsed: parsed.weight)
 
 
 def parsed(source: CacheSource, user_id: UserId, filter_id: str) -> Filter | None:
     """Return a stored filter ready for use, or `None`."""
-    return None if len(filter_id) > MAX_ID else _PARSED.get(source, (user_id, filter_id))
+    return None if len(filter_id) > MAX_ID else _PARSED.get(source, (user_id, filter_id)).filter

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -176,6 +177,39 @@ async def test_completion_survives_a_restart(net: Network, held: Held, bob: User
 def _fail(incoming: Incoming) -> None:
     if "/state_ids/" in incoming.target:
         raise Unreachable("far.test", "for the test")
+
+
+async def test_completion_broken_off_when_the_join_itself_has_gone_is_done_again(
+    net: Network, held: Held, bob: User
+) -> None:
+    """The whole state does not allow the join. Who finds it taken out already, as after a crash, completes the room all the same."""
+    held.serve()
+    net.board.on_exchange = lambda incoming, server: _fail(incoming)
+    await held.join(bob)
+    net.board.on_exchange = lambda incoming, server: None
+    held.may_tell.set()
+    ban = held.room.member(bob.user_id, "ban", held.room.creator)
+    told = held.room.state_ids()
+    told["pdu_ids"].append(ban.event_id)
+    held.room.peer.on("GET", r".*/state_ids/.*", told)
+    known = partial.find(held.ctx.db, held.room_id)
+    assert known is not None
+
+    def begin() -> asyncio.Task[None]:
+        return asyncio.create_task(complete_room.complete_from(held.ctx, held.room_id, known, ServerName("far.test")))
+
+    task = begin()
+    for _ in range(10_000):
+        if timeline.position(held.ctx.db, known.event_id) is None:
+            break
+        await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    assert held.is_partial
+    await begin()
+    assert not held.is_partial
+    assert held.membership(bob.user_id) == "ban"
+    assert held.membership(ZOE) == "join"
 
 
 async def test_many_members_come_with_the_whole_state(held: Held, bob: User) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from conduit.database.check import check
 from conduit.database.database import Batch
 from conduit.database.layouts import OUTLIER, EventMeta
@@ -98,4 +100,38 @@ async def test_restating_twice_is_restating_once() -> None:
             await restate.since(world.ctx, room_id, join.event_id, number, answer)
         current = dict(state.current_ids(world.db, RoomId(room_id)))
         assert len(current) == 6
+    assert check(world.db) == []
+
+
+async def test_restating_that_is_broken_off_after_an_event_has_gone_comes_to_the_same() -> None:
+    """What stands on the event that has gone stands on the whole state all the same when it is done again."""
+    world = World()
+    room_id = world.create(ALICE)
+    world.join(room_id, CAROL)
+    join = world.join(room_id, BOB)
+    for number in range(restate.STEP - 1):
+        world.say(room_id, BOB, f"before {number}")
+    bad = world.say(room_id, CAROL, "spam")
+    later = [world.say(room_id, BOB, f"after {number}") for number in range(restate.STEP)]
+    whole, answer = await whole_with(world, join, CAROL, "ban")
+
+    async def again() -> None:
+        async with world.ctx.locks.room(room_id):
+            await restate.since(world.ctx, room_id, join.event_id, whole, answer)
+
+    task = asyncio.create_task(again())
+    for _ in range(10_000):
+        if timeline.position(world.db, bad.event_id) is None:
+            break
+        await asyncio.sleep(0)
+    assert not task.done()
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    await again()
+    ban = state.get_id(world.db, whole, "m.room.member", CAROL)
+    for event in later:
+        after = state.after(world.db, event.event_id)
+        assert after is not None
+        assert state.get_id(world.db, after, "m.room.member", CAROL) == ban
+    assert members.membership(world.db, room_id, CAROL) == "ban"
     assert check(world.db) == []

@@ -194,8 +194,8 @@ async def _whole(
 ) -> dict[int, int]:
     """Return the whole state before the join in short ids: what was known of it, and what the ids name."""
     before = state.before(ctx.db, join)
-    assert before is not None, "the join was accepted"
-    known = state.ids(ctx.db, before)
+    # A join that the whole state has turned out not to allow is no longer there if the room was being completed at a crash.
+    known = {} if before is None else state.ids(ctx.db, before)
     by_event = {event: key for key, event in known.items()}
     whole: dict[int, int] = dict(known)
     for start in range(0, len(state_ids), import_room.STEP):

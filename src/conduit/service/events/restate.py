@@ -36,6 +36,7 @@ async def since(ctx: Context, room_id: RoomId, join: EventId, whole: int, answer
     Held: the room's lock. May be repeated after a crash. `answer` holds events that were staged just now.
     """
     after: dict[EventId, int] = {}
+    refused: list[PduId] = []
     begin = timeline.position(ctx.db, join)
     place: PduId | None = None
     while True:
@@ -45,8 +46,13 @@ async def since(ctx: Context, room_id: RoomId, join: EventId, whole: int, answer
         for place, event in rows:
             before = whole if event.event_id == join else await _before(ctx, event, after)
             with ctx.db.batch() as batch:
-                after[event.event_id] = _restate(batch, event, place, before)
+                number = _restate(batch, event, before)
+            after[event.event_id] = before if number is None else number
+            if number is None:
+                refused.append(place)
         await asyncio.sleep(0)
+    # Only when all stands on the whole: after a crash nobody could tell any more what is to stand on an event that is gone, nor, should it be the join, what came after it.
+    await _reject(ctx, refused)
     with ctx.db.batch() as batch:
         leaves.refresh(batch, room_id)
     states = [leaf.state for leaf in leaves.of(ctx.db, room_id) if leaf.state]
@@ -84,15 +90,14 @@ async def _resolved(ctx: Context, room_id: RoomId, states: Sequence[int]) -> int
     return await resolve.resolve_states(ctx, room_id, state.version_of(ctx.db, room_id), states)
 
 
-def _restate(batch: Batch, event: Event, place: PduId, before: int) -> int:
-    """Write the states around an event, and return the one after it; the event goes if the rules refuse it."""
-    short = short_ids.ensure_event(batch, event.event_id)
+def _restate(batch: Batch, event: Event, before: int) -> int | None:
+    """Write the states around an event, and return the one after it; `None`, and nothing is written, if the rules refuse it."""
     try:
         event_auth.authorise(event, event.version, lambda kind, key: state.get(batch, before, kind, key))
     except Forbidden as error:
         log.info("event_rejected", room_id=event.room_id, event_id=event.event_id, reason=error.error)
-        _reject(batch, event, short, place)
-        return before
+        return None
+    short = short_ids.ensure_event(batch, event.event_id)
     after = before
     if event.state_key is not None:
         after = state_layers.with_event(
@@ -102,7 +107,17 @@ def _restate(batch: Batch, event: Event, place: PduId, before: int) -> int:
     return after
 
 
-def _reject(batch: Batch, event: Event, short: int, place: PduId) -> None:
+async def _reject(ctx: Context, places: Sequence[PduId]) -> None:
+    """Take events out of the timeline, the newest first: what takes the place of a leaf that goes is then looked at in its turn."""
+    for place in reversed(places):
+        with ctx.db.batch() as batch:
+            event = timeline.event_at(batch, place)
+            if event is not None:
+                _withdraw(batch, event, short_ids.ensure_event(batch, event.event_id), place)
+        await asyncio.sleep(0)
+
+
+def _withdraw(batch: Batch, event: Event, short: int, place: PduId) -> None:
     redactions.unindex(batch, event, place)
     facts = timeline.facts(batch, short)
     auth = () if facts is None else facts.auth

@@ -341,6 +341,22 @@ async def test_invite_to_a_room_that_this_server_is_in_goes_into_the_room(net: N
     assert room_id in await invited(bob)
 
 
+@pytest.mark.parametrize("told", ["1", "9"])
+async def test_invite_to_a_known_room_by_another_version_is_refused(net: Network, told: str) -> None:
+    """The version of a room that this server is in is not for others to say: an event that was read by other rules would stay in the room."""
+    server = net["one.test"]
+    alice, bob = await server.register("alice"), await server.register("bob")
+    room_id = await alice.create_room(preset="public_chat", room_version="10")
+    levels = await alice.state(room_id, "m.room.power_levels")
+    await alice.set_state(room_id, "m.room.power_levels", {**levels, "invite": 0})
+    eve = Visitor(net.peer("peer.test"), "one.test")
+    await eve.join(room_id, EVE)
+    invite = await _invite_after_all(eve, room_id, bob.user_id)
+    body = {"room_version": told, "event": invite.pdu, "invite_room_state": []}
+    await eve.peer.put("one.test", target_of(invite), body, expect=400)
+    await alice.state(room_id, "m.room.member", bob.user_id, expect="M_NOT_FOUND")
+
+
 async def _invite_after_all(eve: Visitor, room_id: str, user_id: str) -> Event:
     """Return an invite by Eve that follows all that is in the room."""
     template = await eve.template("leave", room_id, EVE)

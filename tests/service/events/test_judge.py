@@ -10,6 +10,9 @@ import pytest
 from conduit.database.layouts import REJECTED, SOFT_FAILED
 from conduit.protocol.ids import EventId, RoomId, ServerName
 from conduit.protocol.pdu import Event
+from conduit.protocol.room_versions import ROOM_VERSIONS
+from conduit.service.events import receive
+from conduit.service.events.judge import Verdict
 from conduit.service.rooms import dropped, members, state, timeline, versions
 from tests.support.client import segment
 from tests.support.federation import Network, network
@@ -56,6 +59,17 @@ async def test_clients_are_told_of_state_that_a_merge_brings_back(net: Network) 
         early.event_id,
         *[e.event_id for e in late],
     ]
+
+
+async def test_event_that_was_read_by_the_rules_of_another_version_is_dropped(net: Network) -> None:
+    """It has another id than others know it by, or references that nobody could read again in this room."""
+    _, room = await room_of(net, version="10")
+    guest = await Guest.enter(net, room)
+    event = guest.message("hello")
+    ctx, origin = net["one.test"].ctx, ServerName(event.server_name)
+    odd = Event(event.event_id, event.pdu, ROOM_VERSIONS["9"])
+    assert (await receive.process(ctx, origin, odd)).verdict is Verdict.DROPPED
+    assert (await receive.process(ctx, origin, event)).verdict is Verdict.ACCEPTED
 
 
 async def test_event_that_its_auth_events_do_not_allow_is_rejected(net: Network) -> None:

@@ -28,7 +28,7 @@ from conduit.service import account_data
 from conduit.service.actions.resident import read_own
 from conduit.service.context import Context
 from conduit.service.events import incoming, receive
-from conduit.service.rooms import members, partial, server_access, stripped_state
+from conduit.service.rooms import members, partial, server_access, stripped_state, versions
 from conduit.service.rooms.stripped_state import Stripped
 from conduit.service.users import accounts
 
@@ -59,6 +59,7 @@ async def receive_invite(
     """
     if server_access.is_blocked(ctx.db, room_id):
         raise Forbidden("This server takes no part in the room")
+    version = _version(ctx, room_id, version)
     event = read_own(pdu, version, origin, room_id, event_id, "invite")
     server_access.require(ctx.db, room_id, origin)
     target = _target(ctx, event)
@@ -79,6 +80,16 @@ async def receive_invite(
     else:
         _record(ctx, event, target, stripped)
     return {**pdu, "signatures": signed.pdu["signatures"]}
+
+
+def _version(ctx: Context, room_id: RoomId, told: RoomVersion) -> RoomVersion:
+    """Return the version of the room if it is known here; raises `InvalidParam` if the events of the version that the asking server tells are not such."""
+    known = versions.find(ctx.db, room_id)
+    if known is None or known is told:
+        return told
+    if known.event_ids_are_hashes or told.event_ids_are_hashes:
+        raise InvalidParam("The room is of another version")
+    return known  # the first form of the request does not say which of the two oldest it is
 
 
 def _target(ctx: Context, event: Event) -> UserId:

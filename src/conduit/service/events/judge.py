@@ -26,7 +26,7 @@ from conduit.protocol.pdu import Event
 from conduit.service.context import Context
 from conduit.service.events import foreign_state, resolve
 from conduit.service.events.accept import accept
-from conduit.service.rooms import dropped, leaves, members, partial, short_ids, state, state_layers, timeline
+from conduit.service.rooms import dropped, leaves, members, partial, short_ids, state, state_layers, timeline, versions
 
 _MAX_BEHIND = 100
 """Through how many refused events it is looked for a gap in the timeline."""
@@ -135,6 +135,9 @@ def _fault_at_once(source: CacheSource, event: Event) -> Outcome | None:
         return Outcome(Verdict.DUPLICATE)
     if not state.exists(source, event.room_id):
         return Outcome(Verdict.DROPPED, "The room is not known here")
+    if event.version is not versions.find(source, event.room_id):
+        # It was read by what another server says of the room, which may be a lie, or as it was before the room was known.
+        return Outcome(Verdict.DROPPED, "The event is not of the room's version")
     if event.type == "m.room.create":
         return Outcome(Verdict.DROPPED, "The room has been created already")
     if not event.prev_events:

@@ -8,7 +8,15 @@ import pytest
 
 from conduit.protocol.errors import BadRequest, InvalidParam, MatrixError, NotFound
 from conduit.protocol.push.conditions import Circumstances
-from conduit.protocol.push.ruleset import Ruleset, evaluate, parse_rule, tweaks
+from conduit.protocol.push.ruleset import (
+    MAX_CONDITIONS,
+    MAX_RULE_BYTES,
+    Ruleset,
+    evaluate,
+    parse_actions,
+    parse_rule,
+    tweaks,
+)
 
 ME = "@me:x"
 CIRCUMSTANCES = Circumstances(member_count=3, display_name="Me", may_notify=lambda key: False)
@@ -158,3 +166,32 @@ def test_predefined_rules_cannot_be_removed() -> None:
         ruleset.remove("override", ".m.rule.master")
     with pytest.raises(NotFound):
         ruleset.remove("sender", "a")
+
+
+def test_a_rule_has_a_bearable_size() -> None:
+    """Each event in the user's rooms is compared with it."""
+    condition = {"kind": "room_member_count", "is": ">0"}
+    for kind, body in (
+        ("override", {"actions": [], "conditions": [condition] * MAX_RULE_BYTES}),
+        ("content", {"actions": [], "pattern": "?" * MAX_RULE_BYTES}),
+        ("room", {"actions": ["notify"] * MAX_RULE_BYTES}),
+    ):
+        with pytest.raises(InvalidParam):
+            parse_rule(kind, "a", body)
+    with pytest.raises(InvalidParam):
+        parse_actions(["notify"] * MAX_RULE_BYTES)
+
+
+def test_all_rules_together_ask_a_bearable_number_of_questions() -> None:
+    """A rule that replaces another counts once, and what is refused changes nothing."""
+    conditions = [{"kind": "room_member_count", "is": ">0"}] * 50
+    ruleset = Ruleset("@alice:localhost")
+    taken = 0
+    with pytest.raises(InvalidParam):
+        for number in range(MAX_CONDITIONS):
+            ruleset.put("override", parse_rule("override", str(number), {"actions": [], "conditions": conditions}))
+            taken += 1
+    assert MAX_CONDITIONS // 2 < taken * 50 <= MAX_CONDITIONS
+    ruleset.put("override", parse_rule("override", "0", {"actions": ["notify"], "conditions": conditions}))
+    with pytest.raises(NotFound):
+        ruleset.find("override", str(taken))

@@ -11,6 +11,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import orjson
+
 from conduit.protocol.errors import BadJson, BadRequest, InvalidParam, NotFound
 from conduit.protocol.glob import compile_glob
 from conduit.protocol.push.conditions import Circumstances, holds
@@ -18,6 +20,10 @@ from conduit.protocol.push.default_rules import Rule, default_rules
 
 KINDS = ("override", "content", "room", "sender", "underride")
 MAX_RULES = 2000
+MAX_CONDITIONS = 4000
+"""Of all rules together. Each may be asked about each event in the user's rooms, while everybody waits."""
+MAX_RULE_BYTES = 4096
+"""Of a rule as JSON; one about a room or a word has some two hundred."""
 MAX_RULE_ID_BYTES = 255
 
 
@@ -34,6 +40,7 @@ def parse_actions(value: Any) -> list[Any]:
                 raise BadJson("An action is a string or an object with 'set_tweak'")
         elif action not in ("notify", "dont_notify", "coalesce"):
             raise InvalidParam("Unknown action")
+    _check_size(value)
     return value
 
 
@@ -57,7 +64,13 @@ def parse_rule(kind: str, rule_id: str, body: Mapping[str, Any]) -> Rule:
         ):
             raise BadJson("'conditions' must be an array of objects with 'kind'")
         rule["conditions"] = conditions
+    _check_size(rule)
     return rule
+
+
+def _check_size(value: Any) -> None:
+    if len(orjson.dumps(value)) > MAX_RULE_BYTES:
+        raise InvalidParam(f"A push rule may have at most {MAX_RULE_BYTES} bytes")
 
 
 class Ruleset:
@@ -122,6 +135,9 @@ class Ruleset:
         former = next((index for index, other in enumerate(rules) if other["rule_id"] == rule["rule_id"]), None)
         if former is None and sum(map(len, self.rules.values())) >= MAX_RULES:
             raise InvalidParam("There are too many push rules")
+        asked = sum(_conditions(other) for others in self.rules.values() for other in others)
+        if asked + _conditions(rule) - (0 if former is None else _conditions(rules[former])) > MAX_CONDITIONS:
+            raise InvalidParam("The push rules have too many conditions")
         if former is not None:
             rule = {**rule, "enabled": rules[former]["enabled"]}
         neighbour = before if before is not None else after
@@ -159,6 +175,11 @@ class Ruleset:
             for rule in self.rules[kind]:
                 if rule.get("enabled", True):
                     yield kind, rule
+
+
+def _conditions(rule: Rule) -> int:
+    conditions = rule.get("conditions")
+    return len(conditions) if isinstance(conditions, list) else 0
 
 
 def evaluate(rules: list[tuple[str, Rule]], event: Mapping[str, Any], circumstances: Circumstances) -> list[Any]:

@@ -191,3 +191,13 @@ def test_malformed_keys_are_refused(change: dict[str, Any]) -> None:
         backups.parse_key({name: value for name, value in key().items() if name not in change})
     with pytest.raises(BadJson):
         backups.parse_key([])
+
+
+def test_a_user_has_a_bearable_number_of_versions(db: Database) -> None:
+    """Each chunk of keys looks at all of them; who deletes one can start another."""
+    versions = [create(db) for _ in range(1000)]
+    with pytest.raises(InvalidParam):
+        create(db)
+    with db.batch() as batch:
+        backups.delete_version(batch, ALICE, versions[0])
+    create(db)

@@ -9,7 +9,7 @@ Source: client-server API, "Server-side key backups".
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, Final
 
 from conduit.database import trees
 from conduit.database.cache import Cached, CacheSource
@@ -17,6 +17,9 @@ from conduit.database.database import Batch
 from conduit.protocol import canonical_json
 from conduit.protocol.errors import BadJson, InvalidParam, MissingParam, NotFound, WrongRoomKeysVersion
 from conduit.protocol.ids import UserId
+
+MAX_VERSIONS: Final = 1000
+"""How many a user may have at a time: all are looked at to find the newest, with each chunk of keys."""
 
 Rooms = Mapping[str, Mapping[str, dict[str, Any]]]
 """room id -> session id -> key backup data."""
@@ -30,7 +33,9 @@ _key_count: Cached[tuple[UserId, str], int] = Cached("backup_key_count", load=_l
 
 
 def create(batch: Batch, user_id: UserId, algorithm: str, auth_data: Any) -> str:
-    """Start a new version, the current one from now on; return its name."""
+    """Start a new version, the current one from now on; return its name. Raises `InvalidParam` for one too many."""
+    if sum(1 for _ in trees.backupid_algorithm.keys(batch, (user_id,))) >= MAX_VERSIONS:
+        raise InvalidParam(f"You may have at most {MAX_VERSIONS} backups; delete old ones first")
     count = batch.next_count()
     version = str(count)
     trees.backupid_algorithm.put(batch, (user_id, version), {"algorithm": algorithm, "auth_data": auth_data})

@@ -63,6 +63,7 @@ def test_full_wish_comes_true_at_once() -> None:
         (Wish(version="99"), UnsupportedRoomVersion),
         (Wish(alias=RoomAlias("#taken:localhost")), RoomInUse),
         (Wish(invite=tuple(users(MAX_INVITES + 1))), InvalidRoomState),
+        (Wish(initial_state=tuple(Piece("a.b", str(n), {}) for n in range(501))), InvalidRoomState),
         (Wish(version="11", power_levels={"users": {BOB: 100}}), InvalidRoomState),
         (Wish(version="11", power_levels={"invite": 101}, invite=(BOB,)), InvalidRoomState),
         (Wish(creation_content={"m.federate": "no"}), BadJson),

@@ -30,6 +30,9 @@ PRESETS = {
 MAX_INVITES = 500
 """How many users one request may invite."""
 
+MAX_INITIAL_STATE = 500
+"""How many events of its choice one request may begin a room with: everybody waits until the room is there."""
+
 OLD_VERSIONS = frozenset({"3", "4", "5"})
 """What `allow_unstable_room_versions` is about, as in Conduit."""
 
@@ -71,6 +74,8 @@ def create_room(ctx: Context, creator: UserId, wish: Wish) -> RoomId:
     version = version_for_new_room(ctx, wish.version)
     if len(wish.invite) > MAX_INVITES:
         raise InvalidRoomState(f"At most {MAX_INVITES} people can be invited when a room is created")
+    if len(wish.initial_state) > MAX_INITIAL_STATE:
+        raise InvalidRoomState(f"At most {MAX_INITIAL_STATE} events can be set when a room is created")
     for user_id in wish.invite:
         membership.require_invitable(ctx, user_id)
     if wish.alias is not None and aliases.room_of(ctx.db, wish.alias) is not None:

@@ -144,6 +144,29 @@ async def test_advisory_15_chunk_of_refused_history_does_not_end_the_pagination(
     assert history[0]["type"] == "m.room.create"
 
 
+async def test_gap_whose_event_was_refused_in_another_way_is_filled_with_what_lies_behind_it(net: Network) -> None:
+    """It was decided on without getting a place: by a transaction, or for somebody who gave up while history was fetched."""
+    alice = await net["one.test"].register("alice")
+    room = await alice.create_room(preset="public_chat")
+    guest = await Guest.enter(net, room)
+    guest.serve()
+    good = guest.message("good")
+    refused = guest.message("refused")
+    near = guest.message("near")
+    guest.peer.on("POST", f"{FEDERATION}/v1/get_missing_events/.*", {"events": [near.pdu]})
+    await guest.send(guest.message("last"))
+    db = net["one.test"].ctx.db
+    assert [gap for _, gap in trees.room_gap.scan(db)] == [[refused.event_id]]
+    with db.batch() as batch:
+        short = short_ids.ensure_event(batch, refused.event_id)
+        facts = EventMeta(SOFT_FAILED, short_ids.ensure_room(batch, guest.room_id), refused.depth, ())
+        timeline.put_outlier(batch, refused, short, facts)
+    history = [event["event_id"] for event in await scroll(alice, room)]
+    assert good.event_id in history
+    assert refused.event_id not in history
+    assert not list(trees.room_gap.scan(db))
+
+
 async def test_server_that_does_not_answer_ends_the_page(net: Network) -> None:
     """What cannot be had now is asked for again another time."""
     alice, bob = await net["one.test"].register("alice"), await net["two.test"].register("bob")

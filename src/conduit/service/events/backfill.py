@@ -88,9 +88,11 @@ def _is_done(source: CacheSource, event_id: EventId) -> bool:
 async def backfill(ctx: Context, room_id: RoomId, hole: Hole, *, limit: int = CHUNK) -> bool:
     """Fetch events that are missing at a place of a room's timeline; tell whether anything came. Other servers are asked in turn."""
     async with ctx.locks.history(room_id):
-        missing = [event_id for event_id in hole.missing if not _is_done(ctx.db, event_id)]
+        missing = _unknown(ctx.db, hole.missing)
         if not missing:
-            return True  # somebody else has fetched it meanwhile
+            # It has come meanwhile, perhaps in a way of its own, or when it was fetched by somebody who gave up before it had its place.
+            await _place(ctx, room_id, hole, [])
+            return True
         version = versions.version_of(ctx.db, room_id)
         for server in helpers(ctx, room_id):
             chunk = await _fetch(ctx, server, room_id, version, missing[:MAX_NAMED], max(limit, 10))

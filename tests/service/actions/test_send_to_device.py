@@ -55,6 +55,8 @@ async def test_transaction_sends_once(ctx: Context) -> None:
         ({"@x:localhost": {"*": "x"}}, BadJson),
         ({"@x:localhost": {"*": {"x": "y" * MAX_MESSAGE_BYTES}}}, TooLarge),
         ({"@x:localhost": {"*": {"x": 1.5}}}, BadJson),
+        ({"@x:localhost": {f"D{number}": {} for number in range(10_001)}}, TooLarge),
+        ({f"@x{number}:localhost": {} for number in range(10_001)}, TooLarge),
     ],
 )
 async def test_refused_request_delivers_nothing(ctx: Context, wrong: dict[str, Any], error: type[MatrixError]) -> None:

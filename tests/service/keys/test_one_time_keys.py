@@ -126,6 +126,19 @@ def test_second_fallback_key_of_an_algorithm_is_refused(db: Database) -> None:
     assert one_time_keys.unused_fallback_types(db, ALICE, PHONE) == []
 
 
+def test_a_device_has_a_bearable_number_of_keys(db: Database) -> None:
+    """All of an upload are stored in one batch, and what there is of each algorithm is told in every /sync."""
+    upload(db, *(f"a:{number}" for number in range(4999)))
+    for names in (("a:x", "b:x"), [f"a:{number}" for number in range(6000)]):
+        with pytest.raises(InvalidParam):
+            upload(db, *names)
+    upload(db, "a:x")
+    upload_fallback(db, *(f"a{number}:x" for number in range(100)))
+    upload_fallback(db, "a0:y")
+    with pytest.raises(InvalidParam):
+        upload_fallback(db, "b:x")
+
+
 async def test_owner_is_woken_when_keys_come_or_go(db: Database) -> None:
     """/sync tells the owner how many are left; a fallback key that was used before is no news."""
     acts: list[Callable[[], object]] = [

@@ -23,13 +23,20 @@ Contents = Mapping[str, Mapping[str, Any]]
 
 MAX_MESSAGE_BYTES = 65_536
 """As for an event: the message must fit into an EDU."""
+MAX_MESSAGES = 10_000
+"""How many devices one request may name: all is one batch, and everybody waits for it."""
 
 
 def _parse(messages: Mapping[str, Any]) -> dict[UserId, Contents]:
     parsed: dict[UserId, Contents] = {}
+    named = 0
     for user, contents in messages.items():
         if not isinstance(contents, dict) or not all(isinstance(content, dict) for content in contents.values()):
             raise BadJson("messages must map users to devices to contents")
+        # Who is named without a device is looked for as well.
+        named += len(contents) or 1
+        if named > MAX_MESSAGES:
+            raise TooLarge(f"A request may name at most {MAX_MESSAGES} devices")
         for content in contents.values():
             if len(canonical_json.encode(content)) > MAX_MESSAGE_BYTES:
                 raise TooLarge(f"A message may hold at most {MAX_MESSAGE_BYTES} bytes")

@@ -18,6 +18,9 @@ from conduit.database.database import Batch
 from conduit.protocol.errors import InvalidParam
 from conduit.protocol.ids import DeviceId, UserId
 
+MAX_KEYS = 5000
+"""How many one-time keys a device may have here; clients keep fifty to a hundred of an algorithm."""
+MAX_FALLBACK_KEYS = 100
 _USUAL = "signed_curve25519"
 _SEPARATOR = "\0"
 _ROW_IDS = 100
@@ -55,10 +58,12 @@ def unused_fallback_types(source: CacheSource, user_id: UserId, device_id: Devic
 
 
 def upload(batch: Batch, user_id: UserId, device_id: DeviceId, keys: Mapping[str, Any]) -> None:
-    """Add one-time keys. A key that is there already is passed over if it is the same, else `InvalidParam` is raised."""
+    """Add one-time keys. A key that is there already is passed over if it is the same, else `InvalidParam` is raised, as for too many keys."""
     if not keys:
         return
     held = counts(batch, user_id, device_id)
+    if sum(held.values()) + len(keys) > MAX_KEYS:
+        raise InvalidParam(f"A device may have at most {MAX_KEYS} one-time keys")
     # Conduit writes the key id as a JSON string, with its quotes.
     quoted = {orjson.dumps(key_id).decode(): key for key_id, key in keys.items()}
     new_ids: Iterable[str] = keys
@@ -89,6 +94,9 @@ def upload_fallback(batch: Batch, user_id: UserId, device_id: DeviceId, keys: Ma
     algorithms = [key_id.partition(":")[0] for key_id in keys]
     if len(set(algorithms)) != len(algorithms):
         raise InvalidParam("There can be only one fallback key per algorithm")
+    known = {key[2] for key in trees.fallbackkey.keys(batch, (user_id, device_id))}
+    if len(known.union(algorithms)) > MAX_FALLBACK_KEYS:
+        raise InvalidParam(f"A device may have at most {MAX_FALLBACK_KEYS} fallback keys")
     for (key_id, key), algorithm in zip(keys.items(), algorithms, strict=True):
         row = (user_id, device_id, algorithm)
         present = trees.fallbackkey.get(batch, row)

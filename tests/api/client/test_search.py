@@ -116,6 +116,8 @@ async def test_malformed_searches_are_refused(hs: Homeserver) -> None:
     await alice.post("/search", {}, "M_MISSING_PARAM")
     await alice.post("/search", {"search_categories": []}, "M_BAD_JSON")
     await alice.post("/search", {"search_categories": {"room_events": {}}}, "M_MISSING_PARAM")
+    criteria = {"search_term": "a " * 251}
+    await alice.post("/search", {"search_categories": {"room_events": criteria}}, "M_INVALID_PARAM")
     for criteria in (
         {"search_term": 1},
         {"search_term": "x", "order_by": "size"},

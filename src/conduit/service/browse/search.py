@@ -30,6 +30,8 @@ Json = dict[str, Any]
 DEFAULT_LIMIT: Final = 10
 MAX_LIMIT: Final = 100
 MAX_CONTEXT: Final = 50
+MAX_TERM: Final = 500
+"""Characters: each word is looked for in each room, and then in each event that holds the rarest of them."""
 MAX_CANDIDATES: Final = 20_000
 """How many matches one search looks at: what lies beyond is not ranked and not counted."""
 STEP: Final = 100
@@ -93,7 +95,7 @@ def parse_batch(token: str | None) -> Batch:
 
 
 def parse(body: Mapping[str, Any]) -> Criteria | None:
-    """Return the search for events in a request, `None` if there is none. Raises `BadJson` or `MissingParam`."""
+    """Return the search for events in a request, `None` if there is none. Raises `BadJson`, `MissingParam` or `InvalidParam`."""
     categories = body.get("search_categories")
     if categories is None:
         raise MissingParam("Missing required field 'search_categories'")
@@ -110,6 +112,8 @@ def parse(body: Mapping[str, Any]) -> Criteria | None:
     order = criteria.get("order_by", "rank")
     if not isinstance(term, str) or order not in ("rank", "recent"):
         raise BadJson("'search_term' must be a string and 'order_by' be 'rank' or 'recent'")
+    if len(term) > MAX_TERM:
+        raise InvalidParam(f"'search_term' may have at most {MAX_TERM} characters")
     wanted = parse_room_event_filter(criteria.get("filter"))
     return Criteria(
         term=term,

@@ -174,6 +174,24 @@ async def test_completion_survives_a_restart(net: Network, held: Held, bob: User
     assert not task.done()
 
 
+async def test_answer_that_makes_the_completion_fail_does_not_end_it(net: Network, held: Held, bob: User) -> None:
+    """Whatever goes wrong with what one server tells, the next is asked, and later the first again."""
+
+    def fail(incoming: Incoming, server: str) -> None:
+        if "/state_ids/" in incoming.target:
+            raise ValueError("for the test")
+
+    held.serve()
+    net.board.on_exchange = fail
+    await held.join(bob)
+    await quiet()
+    net.board.on_exchange = lambda incoming, server: None
+    held.may_tell.set()
+    net.clock.jump(60)
+    await held.completed()
+    assert held.membership(ZOE) == "join"
+
+
 def _fail(incoming: Incoming) -> None:
     if "/state_ids/" in incoming.target:
         raise Unreachable("far.test", "for the test")

@@ -17,7 +17,7 @@ from urllib.parse import urlencode
 import structlog
 
 from conduit.database.database import Batch
-from conduit.database.errors import DiskFull
+from conduit.database.errors import DatabaseError, DiskFull
 from conduit.database.layouts import REJECTED
 from conduit.protocol.errors import MatrixError
 from conduit.protocol.ids import EventId, RoomId, ServerName
@@ -78,6 +78,11 @@ async def complete(ctx: Context, room_id: RoomId, told: bytes = b"") -> None:
                 log.info("room_not_completed", room_id=room_id, server=server, reason=str(error))
                 if isinstance(error, _BrokenOff):
                     stumbled.add(server)
+            except DatabaseError:
+                raise
+            except Exception:
+                # Whatever a server has told, it must not end this one, now and at each start.
+                log.exception("room_not_completed", room_id=room_id, server=server)
             else:
                 return
         await ctx.clock.sleep(pause)
@@ -119,6 +124,10 @@ async def _complete_as_told(ctx: Context, room_id: RoomId, parts: Iterator[tuple
         await _settle(ctx, room_id, known, server, answer, list(dict.fromkeys(answer.lists["state"])))
     except (RemoteError, MatrixError, DiskFull) as error:
         log.info("room_not_completed", room_id=room_id, server=server, reason=str(error))
+    except DatabaseError:
+        raise
+    except Exception:
+        log.exception("room_not_completed", room_id=room_id, server=server)
 
 
 async def _keep(ctx: Context, room_id: RoomId, server: ServerName, answer: Answer) -> None:

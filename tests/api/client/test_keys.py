@@ -305,3 +305,14 @@ async def test_deleted_device_takes_its_keys_along(hs: Homeserver) -> None:
     assert found["device_keys"] == {alice.user_id: {}}
     wanted = {"one_time_keys": {alice.user_id: {alice.device_id: "signed_curve25519"}}}
     assert (await bob.post("/keys/claim", wanted))["one_time_keys"] == {}
+
+
+@pytest.mark.parametrize(
+    ("path", "name", "devices"),
+    [("/keys/query", "device_keys", []), ("/keys/claim", "one_time_keys", {"D": "a"})],
+)
+async def test_few_thousand_servers_can_be_asked_at_a_time(hs: Homeserver, path: str, name: str, devices: Any) -> None:
+    """Each has a task that waits for its turn; a body of 8 MB could name hundreds of thousands."""
+    alice = await hs.register("alice")
+    named = {f"@x:{number}.test": devices for number in range(5001)}
+    await alice.post(path, {name: named}, "M_TOO_LARGE")

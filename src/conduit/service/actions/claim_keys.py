@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from conduit.protocol.errors import BadJson
 from conduit.protocol.ids import DeviceId, ServerName, UserId, parse_user_id, server_name_of
-from conduit.service.actions.query_keys import DEFAULT_TIMEOUT_MS, MAX_TIMEOUT_MS, failure
+from conduit.service.actions.query_keys import DEFAULT_TIMEOUT_MS, MAX_TIMEOUT_MS, check_servers, failure
 from conduit.service.context import Context
 from conduit.service.keys import one_time_keys, remote_shapes
 from conduit.service.outbound.errors import RemoteError
@@ -45,6 +45,7 @@ async def claim_keys(ctx: Context, wanted: Wanted, *, timeout_ms: int = DEFAULT_
         server = server_name_of(user_id)
         if server != ctx.server_name:
             remote.setdefault(server, {})[user_id] = devices
+    check_servers(remote)
     claimed = await claim_local(ctx, wanted)
     seconds = min(timeout_ms, MAX_TIMEOUT_MS) / 1000
 

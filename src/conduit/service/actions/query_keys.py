@@ -9,9 +9,10 @@ Source: client-server API, POST /keys/query; server-server API, "Device Manageme
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final
 
+from conduit.protocol.errors import TooLarge
 from conduit.protocol.ids import ServerName, UserId, server_name_of
 from conduit.service.context import Context
 from conduit.service.keys import device_keys, remote_devices, remote_shapes
@@ -25,6 +26,8 @@ Wanted = Mapping[UserId, Sequence[str]]
 
 DEFAULT_TIMEOUT_MS: Final = 10_000
 MAX_TIMEOUT_MS: Final = 60_000
+MAX_SERVERS: Final = 5000
+"""How many other servers one request may have asked: each costs a task that waits for its turn."""
 _AT_ONCE: Final = 10
 """How many lists are fetched from one server at a time."""
 _STEP: Final = 100
@@ -33,7 +36,7 @@ _NAMES: Final = ("device_keys", "master_keys", "self_signing_keys", "user_signin
 
 
 async def query_keys(ctx: Context, requester: UserId, wanted: Wanted, *, timeout_ms: int) -> Json:
-    """Return the answer of /keys/query. Servers that could not be asked within `timeout_ms` stand in `failures`."""
+    """Return the answer of /keys/query. Servers that could not be asked within `timeout_ms` stand in `failures`. Raises `TooLarge` for too many servers."""
     answer: dict[str, Json] = {name: {} for name in _NAMES}
     local: dict[UserId, Sequence[str]] = {}
     remote: dict[ServerName, dict[UserId, Sequence[str]]] = {}
@@ -43,6 +46,7 @@ async def query_keys(ctx: Context, requester: UserId, wanted: Wanted, *, timeout
             local[user_id] = device_ids
         else:
             remote.setdefault(server, {})[user_id] = device_ids
+    check_servers(remote)
     await query_local(ctx, requester, local, answer)
     if remote:
         seconds = min(timeout_ms, MAX_TIMEOUT_MS) / 1000
@@ -50,6 +54,12 @@ async def query_keys(ctx: Context, requester: UserId, wanted: Wanted, *, timeout
             *(_of_server(ctx, requester, server, users, seconds, answer) for server, users in remote.items())
         )
     return {name: value for name, value in answer.items() if value or name in ("device_keys", "failures")}
+
+
+def check_servers(servers: Collection[ServerName]) -> None:
+    """Raise `TooLarge` for more servers than one request may have asked."""
+    if len(servers) > MAX_SERVERS:
+        raise TooLarge(f"The users of at most {MAX_SERVERS} servers can be asked about at a time")
 
 
 async def query_local(ctx: Context, requester: UserId | None, wanted: Wanted, answer: dict[str, Json]) -> None:

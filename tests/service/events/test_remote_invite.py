@@ -114,6 +114,23 @@ async def test_advisory_01_of_the_signed_invite_only_the_signature_is_taken() ->
         assert invite.content == {"membership": "invite"}
 
 
+async def test_invite_that_comes_back_larger_than_an_event_may_be_is_no_invite() -> None:
+    """Beside its signature the other server puts what makes the event one that nobody else in the room would take."""
+    async with network("one.test") as net:
+        alice = await net["one.test"].register("alice")
+        room = await alice.create_room(room_version="10")
+        far = net.peer("far.test")
+
+        def answer(incoming: Incoming) -> Any:
+            signed: dict[str, Any] = signs(far, "10")(incoming)
+            signed["event"]["signatures"]["far.test"]["ed25519:more"] = "A" * 70_000
+            return signed
+
+        far.on("PUT", r".*/invite/.*", answer)
+        await alice.invite(room, ZOE, expect=502)
+        assert members.membership(net["one.test"].ctx.db, RoomId(room), UserId(ZOE)) is None
+
+
 async def test_invite_state_is_made_of_whole_events() -> None:
     """The other server can check what it is told (MSC4311): the create event is among it, with its signatures."""
     async with network("one.test") as net:

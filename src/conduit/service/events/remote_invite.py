@@ -9,6 +9,7 @@ from typing import Any
 
 from conduit.protocol.canonical_json import check, loads
 from conduit.protocol.errors import Forbidden, MatrixError, UnsupportedRoomVersion
+from conduit.protocol.event_format import check_format
 from conduit.protocol.ids import RoomId, ServerName, UserId, server_name_of
 from conduit.protocol.pdu import Event
 from conduit.protocol.redaction import redact
@@ -118,6 +119,8 @@ async def _with_signature(ctx: Context, server: ServerName, event: Event, theirs
     merged = {**event.pdu["signatures"], server: texts}
     signed = Event(event.event_id, {**event.pdu, "signatures": merged}, event.version)
     try:
+        # What stands beside the signature could make it too large for the rest of the room.
+        check_format(signed.pdu, event.version)
         await ctx.outbound.keyring.verify_json(
             server, redact(signed.pdu, event.version), valid_at_ms=event.origin_server_ts
         )

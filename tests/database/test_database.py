@@ -17,8 +17,9 @@ from conduit.database.engine import Writes
 from conduit.database.errors import DiskFull, EngineFault, KeyTooLong
 from conduit.database.memory import MemoryEngine
 from conduit.database.open import open_database
-from conduit.database.space import Space
+from conduit.database.space import Space, free_bytes
 from conduit.database.trees import TREE_NAMES
+from conduit.utils.tasks import Tasks
 from tests.database.conftest import TREES
 
 
@@ -376,6 +377,27 @@ def test_full_disk_refuses_the_batch_and_breaks_nothing(tmp_path: Path) -> None:
     space.min_free_bytes = 0
     put(db)
     assert db.get("a", b"k") == b"v"
+
+
+async def test_what_runs_in_the_background_goes_on_while_requests_are_refused_for_want_of_room(tmp_path: Path) -> None:
+    """So it comes to an end, and the server does not; when there is hardly any room left it is refused as well."""
+    free = free_bytes(tmp_path)
+    space = Space(tmp_path, min_free_bytes=2 * free)
+    db = Database(MemoryEngine(TREES), space=space)
+    tasks = Tasks()
+
+    async def write() -> None:
+        put(db)
+
+    with pytest.raises(DiskFull):
+        await write()
+    await tasks.spawn(write(), name="a deed")
+    assert db.get("a", b"k") == b"v"
+    with pytest.raises(DiskFull):
+        await write()
+    space.min_free_bytes = 8 * free
+    with pytest.raises(DiskFull):
+        await tasks.spawn(write(), name="another")
 
 
 # --- the counter ---------------------------------------------------------------------------------------------------

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from typing import Any
+from contextvars import ContextVar, copy_context
+from typing import Any, Final
 
 import structlog
 
 log = structlog.get_logger(__name__)
+
+in_background: Final[ContextVar[bool]] = ContextVar("in_background", default=False)
+"""Whether what runs is a task of `Tasks`, or called by one: there is nobody who could be told that it failed and try again."""
 
 
 class Tasks:
@@ -27,7 +31,9 @@ class Tasks:
 
         Once `close` was called nothing starts any more; the coroutine is closed and a cancelled task returned.
         """
-        task = asyncio.get_running_loop().create_task(coro, name=name)
+        context = copy_context()
+        context.run(in_background.set, True)
+        task = asyncio.get_running_loop().create_task(coro, name=name, context=context)
         if self._closing:
             task.cancel()
             return task

@@ -26,6 +26,7 @@ from conduit.protocol.pdu import Event
 from conduit.protocol.room_versions import ROOM_VERSIONS, RoomVersion
 from conduit.service.context import Context
 from conduit.service.rooms import auth_chain, short_ids, state, state_layers, timeline
+from conduit.utils.helper_process import Helper
 
 log = structlog.get_logger(__name__)
 
@@ -230,23 +231,14 @@ def solve(problem: Problem) -> dict[int, int]:
 
 
 async def _in_helper(problem: Problem) -> dict[int, int]:
-    # Seldom needed, and not cheap to import.
-    import multiprocessing
-    from concurrent.futures import ProcessPoolExecutor
     from concurrent.futures.process import BrokenProcessPool
 
-    from conduit.utils import helper_process
-
-    context = multiprocessing.get_context("spawn")
-    lifeline, end = context.Pipe(duplex=False)
-    pool = ProcessPoolExecutor(1, mp_context=context, initializer=helper_process.begin, initargs=(lifeline,))
+    helper = Helper()
     try:
-        return await asyncio.get_running_loop().run_in_executor(pool, solve, problem)
+        return await asyncio.get_running_loop().run_in_executor(helper.pool, solve, problem)
     except BrokenProcessPool:
         log.warning("helper_process_failed", task="state resolution")
         return await asyncio.to_thread(solve, problem)
     finally:
-        pool.shutdown(wait=False)
-        # Where nobody waits for the answer any more, as the server stops: else its own end would wait for the helper's.
-        end.close()
-        lifeline.close()
+        # It may still be at work, where nobody waits for the answer any more: as the server stops.
+        helper.end()

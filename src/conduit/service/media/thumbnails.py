@@ -13,6 +13,7 @@ import io
 from typing import TYPE_CHECKING, NamedTuple
 
 from conduit.protocol.errors import BadRequest, TooLarge
+from conduit.utils.helper_process import Helper
 
 if TYPE_CHECKING:
     from concurrent.futures import ProcessPoolExecutor
@@ -73,7 +74,7 @@ class Thumbnailer:
     """The helper process. It starts with the first picture and ends when it was idle for a minute."""
 
     def __init__(self) -> None:
-        self._pool: ProcessPoolExecutor | None = None
+        self._helper: Helper | None = None
         self._idle: asyncio.TimerHandle | None = None
         self._running = 0
 
@@ -105,23 +106,18 @@ class Thumbnailer:
         return result
 
     def close(self) -> None:
-        """End the process, without waiting for it."""
+        """End the process, whatever it is at."""
         if self._idle is not None:
             self._idle.cancel()
             self._idle = None
-        pool, self._pool = self._pool, None
-        if pool is not None:
-            pool.shutdown(wait=False, cancel_futures=True)
+        helper, self._helper = self._helper, None
+        if helper is not None:
+            helper.end()
 
     def _start(self) -> ProcessPoolExecutor:
-        if self._pool is None:
-            import multiprocessing
-            from concurrent.futures import ProcessPoolExecutor
-
-            # A forked child would inherit the database's locks and files.
-            context = multiprocessing.get_context("spawn")
-            self._pool = ProcessPoolExecutor(1, mp_context=context, initializer=_begin)
-        return self._pool
+        if self._helper is None:
+            self._helper = Helper(_begin)
+        return self._helper.pool
 
 
 # --- in the helper process -----------------------------------------------------------------------------------------
@@ -130,9 +126,6 @@ class Thumbnailer:
 def _begin() -> None:
     import resource
 
-    from conduit.utils import helper_process
-
-    helper_process.begin()
     resource.setrlimit(resource.RLIMIT_AS, (MAX_MEMORY, MAX_MEMORY))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 

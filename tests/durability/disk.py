@@ -128,7 +128,9 @@ class Disk:
         elif name in ("unlink", "unlinkat") and self._find(path := call.texts[0].decode()) is not None:
             self._enter(path, None, call.ended)
         elif name in ("mkdir", "mkdirat"):
-            self._enter(call.texts[0].decode(), Folder(), call.ended)
+            path = call.texts[0].decode()
+            if self._find(path) is None:
+                self._enter(path, Folder(), call.ended)
         elif name == "ftruncate" or (name == "fallocate" and "KEEP_SIZE" not in call.arguments):
             self._truncate(call)
         elif name not in _NOTHING:
@@ -198,7 +200,7 @@ class Disk:
             return
         if old.rpartition("/")[0] == new.rpartition("/")[0]:
             # Within one directory both names change together.
-            folder = self._folder_of(new)
+            folder = self._folder_of(new, ended)
             change = _Change(ended, names={_name(old): None, _name(new): node})
             folder.changes.append(change)
             _rename_in(folder.now, change.names)
@@ -208,7 +210,7 @@ class Disk:
 
     def _enter(self, path: str, node: Node | None, ended: int) -> None:
         if self._is_mine(path):
-            folder = self._folder_of(path)
+            folder = self._folder_of(path, ended)
             folder.changes.append(_Change(ended, names={_name(path): node}))
             _rename_in(folder.now, {_name(path): node})
 
@@ -236,8 +238,13 @@ class Disk:
             node = node.now.get(name) if isinstance(node, Folder) else None
         return node
 
-    def _folder_of(self, path: str) -> Folder:
-        folder = self._find(path.rpartition("/")[0])
+    def _folder_of(self, path: str, ended: int) -> Folder:
+        parent = path.rpartition("/")[0]
+        folder = self._find(parent)
+        if folder is None:
+            # Another thread has made it: that call has had its effect, as this one shows, and is not yet seen to end.
+            folder = Folder()
+            self._enter(parent, folder, ended)
         assert isinstance(folder, Folder), path
         return folder
 
